@@ -1,0 +1,76 @@
+// A connection as protocols see it: ordered bytes in both directions, never blocking.
+// io::Socket is one over TCP; tls::Stream is one over another; tests use one in memory.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+
+#include "dataplane/base/bytes.h"
+
+namespace sluice {
+
+enum class IoStatus : uint8_t {
+    kOk,          // bytes > 0 were moved
+    kWouldBlock,  // nothing now; the handler will be called when that may have changed
+    kEnd,         // read only: the peer ended its direction in an orderly way
+    kError,       // the connection is broken; close it
+};
+
+struct IoResult {
+    IoStatus status = IoStatus::kWouldBlock;
+    size_t bytes = 0;
+};
+
+// What a TLS handshake settled. Valid once `done`.
+struct TlsFacts {
+    bool done = false;
+    std::string server_name;  // as sent by the client, lower case; empty: none
+    std::string version;      // "TLSv1.3"
+    std::string cipher;
+    std::string alpn;  // "http/1.1", "h2", or empty
+    bool resumed = false;
+    bool ktls_transmit = false;
+    bool ktls_receive = false;
+};
+
+// Called by the engine's loop when a stream may be able to make progress again: data came, room
+// came, a connect or handshake ended, the stream broke. It says "try", not what will succeed.
+// Edge-triggered: after a call the handler must read and write until kWouldBlock (or until it has
+// its own reason to pause, and then it must go on by itself). A handler may destroy its stream
+// and itself from inside the call.
+class StreamHandler {
+  public:
+    virtual void on_stream_ready() = 0;
+
+  protected:
+    ~StreamHandler() = default;
+};
+
+// Thread: all calls on the worker that owns the stream.
+// Ownership: the destructor closes the connection at once, without a farewell.
+class ByteStream {
+  public:
+    virtual ~ByteStream() = default;
+
+    // The handler outlives the stream or is replaced first; null: nobody listens. Setting a handler
+    // does not call it.
+    virtual void set_handler(StreamHandler* handler) = 0;
+
+    virtual IoResult read(MutableBytes into) = 0;
+    // Gathers the pieces in order; `bytes` counts over all of them and may end inside one.
+    // A caller that got kWouldBlock must offer the same bytes again (a TLS record may hold them).
+    virtual IoResult write(std::span<const Bytes> pieces) = 0;
+
+    // True when nothing that write() accepted is still held back inside the stream.
+    // Otherwise tries to move it on; the handler is called when to try again.
+    virtual bool flush() = 0;
+
+    // Ends our direction in an orderly way (close_notify, FIN) after what was written.
+    virtual void shutdown_write() = 0;
+
+    virtual const TlsFacts* tls_facts() const { return nullptr; }
+};
+
+}  // namespace sluice

@@ -1,0 +1,64 @@
+// What workers tell control. A worker fills one when it is asked for it; it holds copies only.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "dataplane/base/drop_reason.h"
+#include "dataplane/base/ip.h"
+#include "dataplane/base/time.h"
+#include "dataplane/contract/snapshot.h"
+
+namespace sluice::contract {
+
+struct PeerReport {
+    std::string name;
+    Key public_key{};
+    Endpoint endpoint;             // unset: never heard of
+    WallTime last_handshake{};     // zero: never
+    uint64_t received_bytes = 0;   // outer, WireGuard overhead included, as wg(8) counts
+    uint64_t sent_bytes = 0;
+};
+
+struct RouteReport {
+    std::string name;
+    uint64_t requests = 0;
+};
+
+struct ServerReport {
+    std::string backend;
+    std::string url;
+    uint64_t requests = 0;
+    uint64_t failures = 0;
+    uint32_t idle_connections = 0;
+};
+
+// One switchable speed-up of the data path and what became of it on this machine.
+struct OffloadReport {
+    std::string name;    // "udp_gso", "udp_gro", "tun_tso", ...
+    std::string state;   // "on", "off", "unsupported"
+    std::string reason;  // why it is not on; empty when it is
+    uint64_t uses = 0;
+};
+
+struct WorkerReport {
+    uint32_t worker = 0;
+    uint64_t generation = 0;  // of the snapshot it serves
+    std::string engine;       // "io_uring" or "epoll"
+    uint64_t connections_open = 0;
+    uint64_t connections_accepted = 0;
+    uint64_t tls_handshakes = 0;
+    uint64_t requests = 0;
+    uint64_t datagrams_received = 0;
+    uint64_t datagrams_sent = 0;
+    uint64_t wireguard_handshakes = 0;
+    std::array<uint64_t, kDropReasonCount> drops{};
+    std::vector<PeerReport> peers;  // those that this worker owns
+    std::vector<RouteReport> routes;
+    std::vector<ServerReport> servers;
+    std::vector<OffloadReport> offloads;
+};
+
+}  // namespace sluice::contract

@@ -1,0 +1,44 @@
+// The TLS side of a snapshot: which certificate answers which server name, and with what settings.
+// Thread: one worker's; nothing is shared between workers, so OpenSSL's locks are never contended.
+// Memory: an SSL context per certificate, kept from one snapshot to the next while the certificate
+// stays the same object.
+// Source: RFC 8446, RFC 5246, RFC 6066 section 3 (server name), RFC 7301 (ALPN).
+#pragma once
+
+#include <memory>
+#include <string_view>
+#include <vector>
+
+#include "dataplane/base/byte_stream.h"
+#include "dataplane/base/drop_reason.h"
+#include "dataplane/base/result.h"
+#include "dataplane/contract/snapshot.h"
+
+namespace sluice::tls {
+
+class Contexts {
+  public:
+    explicit Contexts(DropCounters& drops);
+    ~Contexts();
+    Contexts(const Contexts&) = delete;
+    Contexts& operator=(const Contexts&) = delete;
+
+    // Takes on a snapshot's certificates. Streams that are open keep the ones they began with.
+    // Error (a certificate that OpenSSL refuses, which control has checked before): nothing changes.
+    Result<void> apply(const contract::TlsConfig& config);
+
+    // The server side of TLS over `transport`. The handshake runs inside: reads and writes give
+    // kWouldBlock until it is done, kError if it fails (counted). `shutdown_write` sends close_notify.
+    // The name that the client asks for chooses the certificate: an exact host, else a one-label
+    // wildcard; a name that no certificate covers gets the alert unrecognized_name; no name gets the
+    // first certificate.
+    std::unique_ptr<ByteStream> accept(std::unique_ptr<ByteStream> transport);
+
+    uint64_t handshakes() const;  // completed
+
+  private:
+    struct Impl;
+    std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace sluice::tls
