@@ -68,6 +68,16 @@ class WakeHandler {
     ~WakeHandler() = default;
 };
 
+// Called once a turn, after the wait and before any other handler of that turn: the moment to hand
+// the turn's time to code that is called back without it.
+class TurnHandler {
+  public:
+    virtual void on_turn(Now now) = 0;
+
+  protected:
+    ~TurnHandler() = default;
+};
+
 struct EngineReport {
     EngineKind kind = EngineKind::kEpoll;
     std::string why_not_uring;  // when epoll was taken instead
@@ -97,6 +107,7 @@ class Engine {
     // Takes over an opened TUN queue.
     virtual Result<std::unique_ptr<TunPort>> attach(TunQueue queue, TunHandler& handler) = 0;
 
+    virtual void set_turn_handler(TurnHandler* handler) = 0;
     virtual void set_wake_handler(WakeHandler* handler) = 0;
     virtual void wake() = 0;
 
