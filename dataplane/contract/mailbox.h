@@ -23,7 +23,9 @@ struct ApplySnapshot {
 struct SendReport {
     uint64_t ticket = 0;
 };
-// Close the listeners, close idle connections, let requests in progress end.
+// Close the listeners, close idle connections, let requests in progress end; answer Drained when
+// the last has. The tunnel goes on, because connections of other workers may come through it; so
+// control sends Stop when every worker has drained, or when it has waited long enough.
 struct Drain {};
 // Leave the loop now.
 struct Stop {};
@@ -40,9 +42,10 @@ struct Reported {
     uint64_t ticket = 0;
     WorkerReport report;
 };
+struct Drained {};
 struct Stopped {};
 
-using Answer = std::variant<Applied, Reported, Stopped>;
+using Answer = std::variant<Applied, Reported, Drained, Stopped>;
 
 class Mailbox {
   public:
