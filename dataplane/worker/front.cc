@@ -1,0 +1,145 @@
+#include "dataplane/worker/front.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace sluice::worker {
+
+// The sockets of one listener.
+class Front::Listener {
+  public:
+    Listener(Front& front, contract::ListenerConfig config, std::string tunnel_interface)
+        : config_(std::move(config)),
+          tunnel_interface_(std::move(tunnel_interface)),
+          from_tunnel_(front, true),
+          from_elsewhere_(front, false) {}
+
+    bool serves(const contract::ListenerConfig& config, const std::string& tunnel_interface) const {
+        return config_ == config && tunnel_interface_ == tunnel_interface;
+    }
+
+    // The bound socket first: were the unbound one alone for a moment, a tunnel connection made in
+    // that moment would count as one from elsewhere. (It would be refused, not let in.)
+    Result<void> open(io::Engine& engine) {
+        if (!tunnel_interface_.empty()) {
+            auto bound = engine.listen(
+                {.address = config_.address, .interface = tunnel_interface_}, from_tunnel_);
+            if (!bound) return std::unexpected(bound.error());
+            from_tunnel_.acceptor = std::move(*bound);
+        }
+        if (config_.scope == contract::ListenerScope::kTunnel) return {};
+        auto unbound =
+            engine.listen({.address = config_.address, .interface = {}}, from_elsewhere_);
+        if (!unbound) return std::unexpected(unbound.error());
+        from_elsewhere_.acceptor = std::move(*unbound);
+        return {};
+    }
+
+    const contract::ListenerConfig& config() const { return config_; }
+
+  private:
+    struct Entrance final : io::AcceptHandler {
+        Entrance(Front& owner, bool tunnel) : front(owner), through_tunnel(tunnel) {}
+
+        void on_accept(io::Accepted accepted) override {
+            front.accepted_.add();
+            const http::ClientFacts facts{.remote = accepted.remote,
+                                          .local = accepted.local,
+                                          .encrypted = true,
+                                          .through_tunnel = through_tunnel};
+            auto stream = front.contexts_.accept(std::move(accepted.stream));
+            front.proxy_.accept(std::move(stream), facts, front.engine_.now());
+        }
+
+        Front& front;
+        bool through_tunnel;
+        std::unique_ptr<io::Acceptor> acceptor;
+    };
+
+    contract::ListenerConfig config_;
+    std::string tunnel_interface_;  // empty: no tunnel
+    Entrance from_tunnel_;
+    Entrance from_elsewhere_;
+};
+
+void SnapshotPeers::apply(std::shared_ptr<const contract::Snapshot> snapshot) {
+    snapshot_ = std::move(snapshot);
+    peers_.reset();
+    if (!snapshot_->wireguard) return;
+    peers_ = std::make_unique<wireguard::AllowedIps>();
+    const auto& peers = snapshot_->wireguard->peers;
+    for (uint32_t index = 0; index < peers.size(); ++index) {
+        for (const IpPrefix& prefix : peers[index].allowed_ips) peers_->insert(prefix, index);
+    }
+}
+
+const std::string* SnapshotPeers::peer_name(const IpAddress& inner_address) const {
+    if (!peers_) return nullptr;
+    const auto index = peers_->lookup(inner_address);
+    return index ? &snapshot_->wireguard->peers[*index].name : nullptr;
+}
+
+Front::Front(io::Engine& engine, Random& random, TimerWheel& timers, DropCounters& drops)
+    : engine_(engine),
+      drops_(drops),
+      contexts_(drops_),
+      proxy_(*this, peers_, random, timers, drops_) {}
+
+Front::~Front() = default;
+
+std::string Front::apply(std::shared_ptr<const contract::Snapshot> snapshot, Now now) {
+    std::string errors;
+    if (auto applied = contexts_.apply(snapshot->tls); !applied) errors = applied.error().message;
+    peers_.apply(snapshot);
+    proxy_.apply(snapshot, now);
+    const std::string failed = open_listeners(*snapshot);
+    if (!errors.empty() && !failed.empty()) errors += "; ";
+    return errors + failed;
+}
+
+std::string Front::open_listeners(const contract::Snapshot& snapshot) {
+    const std::string tunnel = snapshot.wireguard ? snapshot.wireguard->interface : std::string();
+    std::string errors;
+    std::vector<std::unique_ptr<Listener>> next;
+    std::vector<const contract::ListenerConfig*> missing;
+    for (const contract::ListenerConfig& config : snapshot.listeners) {
+        const auto same = std::ranges::find_if(listeners_, [&](const auto& listener) {
+            return listener && listener->serves(config, tunnel);
+        });
+        if (same != listeners_.end()) {
+            next.push_back(std::move(*same));
+        } else {
+            missing.push_back(&config);
+        }
+    }
+    listeners_ = std::move(next);  // what is no longer wanted frees its address first
+    for (const contract::ListenerConfig* config : missing) {
+        auto listener = std::make_unique<Listener>(*this, *config, tunnel);
+        if (auto opened = listener->open(engine_); opened) {
+            listeners_.push_back(std::move(listener));
+        } else {
+            if (!errors.empty()) errors += "; ";
+            errors += "listener \"" + config->name + "\": " + opened.error().message;
+        }
+    }
+    return errors;
+}
+
+void Front::drain(Now now) {
+    listeners_.clear();
+    proxy_.drain(now);
+}
+
+std::unique_ptr<ByteStream> Front::connect(const Endpoint& to) {
+    auto stream = engine_.connect(to);
+    return stream ? std::move(*stream) : nullptr;
+}
+
+void Front::report(contract::WorkerReport& report) const {
+    report.connections_open = proxy_.connections_open();
+    report.connections_accepted = accepted_.value();
+    report.tls_handshakes = contexts_.handshakes();
+    proxy_.report(report);
+}
+
+}  // namespace sluice::worker

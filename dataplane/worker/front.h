@@ -1,0 +1,72 @@
+// The way of a request: listeners, TLS and the HTTP proxy tied together.
+//
+// Each listener has up to two sockets on one address: one bound to the tunnel's interface and one
+// that is not. The kernel gives a connection to the bound one only if its packets arrive on that
+// interface, now and for the connection's whole life; so which socket accepted is the proof that a
+// connection came through the tunnel, whatever source address its packets claim.
+//
+// Thread: the worker's.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "dataplane/base/drop_reason.h"
+#include "dataplane/base/random.h"
+#include "dataplane/base/timer_wheel.h"
+#include "dataplane/contract/report.h"
+#include "dataplane/contract/snapshot.h"
+#include "dataplane/http/proxy.h"
+#include "dataplane/io/engine.h"
+#include "dataplane/tls/contexts.h"
+#include "dataplane/wireguard/allowed_ips.h"
+
+namespace sluice::worker {
+
+// Which peer has an inner address, by the snapshot that is served.
+class SnapshotPeers final : public http::PeerDirectory {
+  public:
+    void apply(std::shared_ptr<const contract::Snapshot> snapshot);
+    const std::string* peer_name(const IpAddress& inner_address) const override;
+
+  private:
+    std::shared_ptr<const contract::Snapshot> snapshot_;
+    std::unique_ptr<wireguard::AllowedIps> peers_;  // value: index in the snapshot's peers
+};
+
+class Front final : public http::Connector {
+  public:
+    // References outlive the front.
+    Front(io::Engine& engine, Random& random, TimerWheel& timers, DropCounters& drops);
+    ~Front() override;
+
+    // Serves this snapshot from now on. Connections stay open. The result is empty, or says which
+    // listeners could not be opened and why; everything else is served all the same.
+    std::string apply(std::shared_ptr<const contract::Snapshot> snapshot, Now now);
+
+    // Closes the listeners and lets requests in progress end.
+    void drain(Now now);
+    bool idle() const { return proxy_.connections_open() == 0; }
+
+    void set_now(Now now) { proxy_.set_now(now); }
+    bool run_pending() { return proxy_.run_pending(); }
+    void report(contract::WorkerReport& report) const;
+
+    std::unique_ptr<ByteStream> connect(const Endpoint& to) override;
+
+  private:
+    class Listener;
+
+    std::string open_listeners(const contract::Snapshot& snapshot);
+
+    io::Engine& engine_;
+    DropCounters& drops_;
+    tls::Contexts contexts_;
+    SnapshotPeers peers_;
+    http::Proxy proxy_;
+    std::vector<std::unique_ptr<Listener>> listeners_;
+    Counter accepted_;
+};
+
+}  // namespace sluice::worker

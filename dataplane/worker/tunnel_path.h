@@ -1,0 +1,71 @@
+// The way of a packet between the outer network and the TUN device: datagram port, WireGuard device,
+// coalescer and segmenter tied together. It moves no bytes itself: a datagram is decrypted from the
+// port's receive buffer into the coalescer's super-packet, and a super-packet from the TUN device is
+// cut in place and encrypted straight into the port's send buffer.
+//
+// Thread: the worker's. Memory: fixed at creation, but for peers (apply()).
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "dataplane/base/drop_reason.h"
+#include "dataplane/base/random.h"
+#include "dataplane/contract/report.h"
+#include "dataplane/contract/snapshot.h"
+#include "dataplane/io/engine.h"
+#include "dataplane/tunnel/coalescer.h"
+#include "dataplane/wireguard/device.h"
+
+namespace sluice::worker {
+
+class TunnelPath final : public io::DatagramHandler,
+                         public io::TunHandler,
+                         public wireguard::DeviceOutput,
+                         public tunnel::CoalescerOutput {
+  public:
+    // References outlive the path. Errors: the UDP port is in use, the TUN queue is refused.
+    static Result<std::unique_ptr<TunnelPath>> open(io::Engine& engine, io::TunQueue queue,
+                                                    const contract::WireguardConfig& config,
+                                                    Random& random, DropCounters& drops);
+
+    // Peers and keys become those of the configuration; sessions of peers that stay go on.
+    // Error: the listen port changed and the new one cannot be had; the old one stays.
+    Result<void> apply(const contract::WireguardConfig& config);
+
+    // Fires the device's timers; call once a turn.
+    void tick(Now now);
+    Instant next_deadline() const { return device_->next_deadline(); }
+    void report(contract::WorkerReport& report) const;
+
+    void on_datagrams(MutableBytes bytes, size_t segment_size, const Path& path,
+                      uint8_t tos) override;
+    void on_datagrams_end() override;
+    void on_tun_packet(const io::VirtioHeader& header, MutableBytes packet) override;
+    void on_tun_packets_end() override;
+
+    MutableBytes datagram_buffer(size_t size, const Path& path, uint8_t tos) override;
+    void datagram_ready(size_t size) override;
+    MutableBytes inner_buffer(size_t size, wireguard::PeerId peer) override;
+    void inner_ready(size_t size, bool congestion_experienced) override;
+    void inner_abandoned() override;
+
+    void on_packet(const tunnel::Offload& offload, uint16_t header_length, Bytes packet) override;
+
+  private:
+    TunnelPath(io::Engine& engine, DropCounters& drops);
+
+    io::Engine& engine_;
+    DropCounters& drops_;
+    std::unique_ptr<wireguard::Device> device_;
+    std::unique_ptr<io::DatagramPort> port_;
+    std::unique_ptr<io::TunPort> tun_;
+    tunnel::Coalescer coalescer_;
+    uint16_t listen_port_ = 0;
+    // Names of the peers by number, for reports; the device knows only keys.
+    std::vector<std::string> names_;
+    Counter datagrams_received_;
+    Counter datagrams_sent_;
+};
+
+}  // namespace sluice::worker

@@ -1,0 +1,113 @@
+#include "dataplane/worker/worker.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace sluice::worker {
+
+Worker::Worker(WorkerOptions options, contract::Mailbox& mailbox, Clock& clock)
+    : options_(std::move(options)), mailbox_(mailbox), timers_(clock.now().mono) {}
+
+Result<std::unique_ptr<Worker>> Worker::create(WorkerOptions options, contract::Mailbox& mailbox,
+                                               Clock& clock) {
+    std::unique_ptr<Worker> worker(new Worker(std::move(options), mailbox, clock));
+    auto engine = io::Engine::create(worker->options_.engine, clock, worker->drops_);
+    if (!engine) return std::unexpected(engine.error());
+    worker->engine_ = std::move(*engine);
+    worker->front_ = std::make_unique<Front>(*worker->engine_, worker->random_, worker->timers_,
+                                             worker->drops_);
+    worker->engine_->set_turn_handler(worker.get());
+    worker->engine_->set_wake_handler(worker.get());
+    return worker;
+}
+
+Worker::~Worker() {
+    // The engine goes last: what it made (streams, ports) belongs to these.
+    front_.reset();
+    tunnel_.reset();
+}
+
+void Worker::run() {
+    mailbox_.set_worker_waker([this] { engine_->wake(); });
+    on_wake();  // what was sent before the waker was known
+    bool pending = false;
+    while (!stopping_) {
+        Instant deadline = timers_.next_deadline();
+        if (tunnel_) deadline = std::min(deadline, tunnel_->next_deadline());
+        if (pending) deadline = Instant::min();
+        engine_->turn(deadline);
+        const Now now = engine_->now();
+        timers_.advance(now);
+        if (tunnel_) tunnel_->tick(now);
+        pending = front_->run_pending();
+        if (draining_ && front_->idle()) {
+            draining_ = false;
+            mailbox_.answer(contract::Drained{});
+        }
+    }
+    mailbox_.set_worker_waker(nullptr);
+    mailbox_.answer(contract::Stopped{});
+}
+
+void Worker::on_turn(Now now) { front_->set_now(now); }
+
+void Worker::on_wake() {
+    for (contract::Command& command : mailbox_.take_commands()) {
+        std::visit([this](auto& taken) { handle(taken); }, command);
+    }
+}
+
+void Worker::handle(contract::ApplySnapshot& command) {
+    snapshot_ = std::move(command.snapshot);
+    std::string error = apply_tunnel(*snapshot_);
+    const std::string front_error = front_->apply(snapshot_, engine_->now());
+    if (!error.empty() && !front_error.empty()) error += "; ";
+    mailbox_.answer(contract::Applied{snapshot_->generation, error + front_error});
+}
+
+std::string Worker::apply_tunnel(const contract::Snapshot& snapshot) {
+    if (!snapshot.wireguard) return {};
+    if (tunnel_) {
+        const auto applied = tunnel_->apply(*snapshot.wireguard);
+        return applied ? std::string() : "wireguard: " + applied.error().message;
+    }
+    if (!options_.tun) return {};  // another worker's
+    auto opened = TunnelPath::open(*engine_, std::move(*options_.tun), *snapshot.wireguard, random_,
+                                   drops_);
+    options_.tun.reset();
+    if (!opened) return "wireguard: " + opened.error().message;
+    tunnel_ = std::move(*opened);
+    return {};
+}
+
+void Worker::handle(const contract::SendReport& command) {
+    contract::WorkerReport report;
+    report.worker = options_.index;
+    report.generation = snapshot_ ? snapshot_->generation : 0;
+    report.engine = io::name_of(engine_->report().kind);
+    for (size_t i = 0; i < kDropReasonCount; ++i) {
+        report.drops[i] = drops_.value(static_cast<DropReason>(i));
+    }
+    front_->report(report);
+    if (tunnel_) tunnel_->report(report);
+    mailbox_.answer(contract::Reported{command.ticket, std::move(report)});
+}
+
+void Worker::handle(const contract::Drain&) {
+    draining_ = true;
+    front_->drain(engine_->now());
+}
+
+void Worker::handle(const contract::Stop&) { stopping_ = true; }
+
+void run_worker(WorkerOptions options, contract::Mailbox& mailbox, Clock& clock) {
+    auto worker = Worker::create(std::move(options), mailbox, clock);
+    if (!worker) {
+        mailbox.answer(contract::Applied{0, worker.error().message});
+        mailbox.answer(contract::Stopped{});
+        return;
+    }
+    (*worker)->run();
+}
+
+}  // namespace sluice::worker
