@@ -36,6 +36,8 @@ IpAddress IpAddress::v6(const uint8_t* sixteen_bytes) {
 std::optional<IpAddress> IpAddress::parse(std::string_view text) {
     std::array<char, INET6_ADDRSTRLEN + 1> zero_terminated{};
     if (text.empty() || text.size() >= zero_terminated.size()) return {};
+    // inet_pton would stop at a zero byte and take what stands before it for the whole.
+    if (text.find('\0') != std::string_view::npos) return {};
     std::copy(text.begin(), text.end(), zero_terminated.begin());
     std::array<uint8_t, 16> bytes;
     if (inet_pton(AF_INET, zero_terminated.data(), bytes.data()) == 1) return v4(bytes.data());
@@ -84,7 +86,9 @@ IpPrefix IpPrefix::masked() const {
     return result;
 }
 
-std::string IpPrefix::text() const { return address.text() + "/" + std::to_string(length); }
+std::string IpPrefix::text() const {
+    return address.text() + "/" + std::to_string(length);
+}
 
 std::optional<Endpoint> Endpoint::parse(std::string_view text) {
     const size_t colon = text.rfind(':');
