@@ -34,10 +34,18 @@ void store_native(uint8_t* to, Int value) {
 static_assert(std::endian::native == std::endian::little, "big-endian machines are not supported");
 
 // Little-endian: WireGuard.
-inline uint32_t load_le32(const uint8_t* from) { return load_native<uint32_t>(from); }
-inline uint64_t load_le64(const uint8_t* from) { return load_native<uint64_t>(from); }
-inline void store_le32(uint8_t* to, uint32_t value) { store_native(to, value); }
-inline void store_le64(uint8_t* to, uint64_t value) { store_native(to, value); }
+inline uint32_t load_le32(const uint8_t* from) {
+    return load_native<uint32_t>(from);
+}
+inline uint64_t load_le64(const uint8_t* from) {
+    return load_native<uint64_t>(from);
+}
+inline void store_le32(uint8_t* to, uint32_t value) {
+    store_native(to, value);
+}
+inline void store_le64(uint8_t* to, uint64_t value) {
+    store_native(to, value);
+}
 
 // Big-endian: IP, TCP, UDP, TLS.
 inline uint16_t load_be16(const uint8_t* from) {
@@ -49,8 +57,14 @@ inline uint32_t load_be32(const uint8_t* from) {
 inline uint64_t load_be64(const uint8_t* from) {
     return __builtin_bswap64(load_native<uint64_t>(from));
 }
-inline void store_be16(uint8_t* to, uint16_t value) { store_native(to, __builtin_bswap16(value)); }
-inline void store_be32(uint8_t* to, uint32_t value) { store_native(to, __builtin_bswap32(value)); }
-inline void store_be64(uint8_t* to, uint64_t value) { store_native(to, __builtin_bswap64(value)); }
+inline void store_be16(uint8_t* to, uint16_t value) {
+    store_native(to, __builtin_bswap16(value));
+}
+inline void store_be32(uint8_t* to, uint32_t value) {
+    store_native(to, __builtin_bswap32(value));
+}
+inline void store_be64(uint8_t* to, uint64_t value) {
+    store_native(to, __builtin_bswap64(value));
+}
 
 }  // namespace sluice

@@ -7,5 +7,6 @@ namespace sluice {
 }  // namespace sluice
 
 // Always on: a process whose own state is wrong must not go on deciding who may pass.
-#define SLUICE_CHECK(condition) \
-    (static_cast<bool>(condition) ? void(0) : ::sluice::check_failed(#condition, __FILE__, __LINE__))
+#define SLUICE_CHECK(condition)             \
+    (static_cast<bool>(condition) ? void(0) \
+                                  : ::sluice::check_failed(#condition, __FILE__, __LINE__))

@@ -11,7 +11,9 @@
 namespace sluice {
 
 // explicit_bzero: the compiler may not leave it out, as it may a memset before the end of life.
-inline void wipe(void* bytes, size_t size) { explicit_bzero(bytes, size); }
+inline void wipe(void* bytes, size_t size) {
+    explicit_bzero(bytes, size);
+}
 
 // A copy is as secret as its original and wipes itself too. Comparison takes the same time whatever
 // the bytes are.
@@ -27,7 +29,8 @@ class Secret {
     void clear() { wipe(bytes_.data(), kSize); }
     bool is_zero() const {
         uint8_t any = 0;
-        for (const uint8_t byte : bytes_) any |= byte;
+        for (const uint8_t byte : bytes_)
+            any |= byte;
         return any == 0;
     }
     uint8_t* data() { return bytes_.data(); }
@@ -38,7 +41,8 @@ class Secret {
 
     friend bool operator==(const Secret& a, const Secret& b) {
         uint8_t difference = 0;
-        for (size_t i = 0; i < kSize; ++i) difference |= a.bytes_[i] ^ b.bytes_[i];
+        for (size_t i = 0; i < kSize; ++i)
+            difference |= a.bytes_[i] ^ b.bytes_[i];
         return difference == 0;
     }
 

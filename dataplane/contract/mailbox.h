@@ -34,8 +34,8 @@ using Command = std::variant<ApplySnapshot, SendReport, Drain, Stop>;
 
 struct Applied {
     uint64_t generation = 0;
-    // Non-empty: what the worker could not take on (a listener's port is in use, …); all else in the
-    // snapshot is served all the same.
+    // Non-empty: what the worker could not take on (a listener's port is in use, …); all else in
+    // the snapshot is served all the same.
     std::string error;
 };
 struct Reported {
@@ -53,10 +53,10 @@ class Mailbox {
     void set_worker_waker(std::function<void()> waker);
     void set_control_waker(std::function<void()> waker);
 
-    void send(Command command);          // control
+    void send(Command command);            // control
     std::vector<Command> take_commands();  // worker
-    void answer(Answer answer);          // worker
-    std::vector<Answer> take_answers();  // control
+    void answer(Answer answer);            // worker
+    std::vector<Answer> take_answers();    // control
 
   private:
     std::mutex mutex_;

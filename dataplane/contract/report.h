@@ -16,9 +16,9 @@ namespace sluice::contract {
 struct PeerReport {
     std::string name;
     Key public_key{};
-    Endpoint endpoint;             // unset: never heard of
-    WallTime last_handshake{};     // zero: never
-    uint64_t received_bytes = 0;   // outer, WireGuard overhead included, as wg(8) counts
+    Endpoint endpoint;            // unset: never heard of
+    WallTime last_handshake{};    // zero: never
+    uint64_t received_bytes = 0;  // outer, WireGuard overhead included, as wg(8) counts
     uint64_t sent_bytes = 0;
 };
 

@@ -76,7 +76,8 @@ enum class AuthMode : uint8_t { kPublic, kTailscaleOnly };
 struct RouteConfig {
     std::string name;
     std::vector<std::string> hosts;  // lower case, no port, no trailing dot; "*.x": one label
-    std::string path_prefix = "/";   // matches whole segments: "/a" matches "/a" and "/a/b", not "/ab"
+    std::string path_prefix =
+        "/";  // matches whole segments: "/a" matches "/a" and "/a/b", not "/ab"
     AuthMode auth = AuthMode::kTailscaleOnly;
     uint32_t backend = 0;  // index in Snapshot::backends
 };
@@ -89,7 +90,8 @@ enum class ServerKind : uint8_t {
 struct ServerConfig {
     ServerKind kind = ServerKind::kHttp;
     Endpoint address;
-    std::string host;  // for the Host header when the request's own is not passed on; "127.0.0.1:80"
+    std::string
+        host;  // for the Host header when the request's own is not passed on; "127.0.0.1:80"
     uint32_t weight = 1;  // 0: takes no requests
     std::string url;      // as written, for people
 
@@ -109,8 +111,8 @@ struct BackendConfig {
 struct HttpLimits {
     uint32_t head_bytes_max = 64 * 1024;  // request line and headers
     uint32_t header_count_max = 100;
-    Duration head_timeout = std::chrono::seconds(10);  // first byte of a head to its end
-    Duration idle_timeout = std::chrono::seconds(75);  // between requests on one connection
+    Duration head_timeout = std::chrono::seconds(10);      // first byte of a head to its end
+    Duration idle_timeout = std::chrono::seconds(75);      // between requests on one connection
     Duration progress_timeout = std::chrono::seconds(30);  // no byte moved in a body
     uint32_t connections_max = 20000;                      // per worker
 };

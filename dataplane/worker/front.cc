@@ -22,8 +22,8 @@ class Front::Listener {
     // that moment would count as one from elsewhere. (It would be refused, not let in.)
     Result<void> open(io::Engine& engine) {
         if (!tunnel_interface_.empty()) {
-            auto bound = engine.listen(
-                {.address = config_.address, .interface = tunnel_interface_}, from_tunnel_);
+            auto bound = engine.listen({.address = config_.address, .interface = tunnel_interface_},
+                                       from_tunnel_);
             if (!bound) return std::unexpected(bound.error());
             from_tunnel_.acceptor = std::move(*bound);
         }
@@ -69,7 +69,8 @@ void SnapshotPeers::apply(std::shared_ptr<const contract::Snapshot> snapshot) {
     peers_ = std::make_unique<wireguard::AllowedIps>();
     const auto& peers = snapshot_->wireguard->peers;
     for (uint32_t index = 0; index < peers.size(); ++index) {
-        for (const IpPrefix& prefix : peers[index].allowed_ips) peers_->insert(prefix, index);
+        for (const IpPrefix& prefix : peers[index].allowed_ips)
+            peers_->insert(prefix, index);
     }
 }
 

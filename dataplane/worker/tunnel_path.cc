@@ -107,10 +107,13 @@ void TunnelPath::on_tun_packet(const io::VirtioHeader& header, MutableBytes pack
         drops_.add(DropReason::kTunOffloadMalformed);
         return;
     }
-    while (const auto segment = segmenter.next()) device_->send(*peer, *segment, now, *this);
+    while (const auto segment = segmenter.next())
+        device_->send(*peer, *segment, now, *this);
 }
 
-void TunnelPath::on_tun_packets_end() { port_->flush(); }
+void TunnelPath::on_tun_packets_end() {
+    port_->flush();
+}
 
 MutableBytes TunnelPath::datagram_buffer(size_t size, const Path& path, uint8_t tos) {
     return port_->buffer(size, path, tos);
@@ -125,9 +128,13 @@ MutableBytes TunnelPath::inner_buffer(size_t size, wireguard::PeerId) {
     return coalescer_.buffer(size, *this);
 }
 
-void TunnelPath::inner_ready(size_t size, bool) { coalescer_.commit(size, *this); }
+void TunnelPath::inner_ready(size_t size, bool) {
+    coalescer_.commit(size, *this);
+}
 
-void TunnelPath::inner_abandoned() { coalescer_.abandon(); }
+void TunnelPath::inner_abandoned() {
+    coalescer_.abandon();
+}
 
 void TunnelPath::on_packet(const tunnel::Offload& offload, uint16_t header_length, Bytes packet) {
     const io::VirtioHeader header{.flags = offload.flags,

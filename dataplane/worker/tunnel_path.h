@@ -1,7 +1,7 @@
-// The way of a packet between the outer network and the TUN device: datagram port, WireGuard device,
-// coalescer and segmenter tied together. It moves no bytes itself: a datagram is decrypted from the
-// port's receive buffer into the coalescer's super-packet, and a super-packet from the TUN device is
-// cut in place and encrypted straight into the port's send buffer.
+// The way of a packet between the outer network and the TUN device: datagram port, WireGuard
+// device, coalescer and segmenter tied together. It moves no bytes itself: a datagram is decrypted
+// from the port's receive buffer into the coalescer's super-packet, and a super-packet from the TUN
+// device is cut in place and encrypted straight into the port's send buffer.
 //
 // Thread: the worker's. Memory: fixed at creation, but for peers (apply()).
 #pragma once

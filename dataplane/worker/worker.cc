@@ -14,8 +14,8 @@ Result<std::unique_ptr<Worker>> Worker::create(WorkerOptions options, contract::
     auto engine = io::Engine::create(worker->options_.engine, clock, worker->drops_);
     if (!engine) return std::unexpected(engine.error());
     worker->engine_ = std::move(*engine);
-    worker->front_ = std::make_unique<Front>(*worker->engine_, worker->random_, worker->timers_,
-                                             worker->drops_);
+    worker->front_ =
+        std::make_unique<Front>(*worker->engine_, worker->random_, worker->timers_, worker->drops_);
     worker->engine_->set_turn_handler(worker.get());
     worker->engine_->set_wake_handler(worker.get());
     return worker;
@@ -49,7 +49,9 @@ void Worker::run() {
     mailbox_.answer(contract::Stopped{});
 }
 
-void Worker::on_turn(Now now) { front_->set_now(now); }
+void Worker::on_turn(Now now) {
+    front_->set_now(now);
+}
 
 void Worker::on_wake() {
     for (contract::Command& command : mailbox_.take_commands()) {
@@ -72,8 +74,8 @@ std::string Worker::apply_tunnel(const contract::Snapshot& snapshot) {
         return applied ? std::string() : "wireguard: " + applied.error().message;
     }
     if (!options_.tun) return {};  // another worker's
-    auto opened = TunnelPath::open(*engine_, std::move(*options_.tun), *snapshot.wireguard, random_,
-                                   drops_);
+    auto opened =
+        TunnelPath::open(*engine_, std::move(*options_.tun), *snapshot.wireguard, random_, drops_);
     options_.tun.reset();
     if (!opened) return "wireguard: " + opened.error().message;
     tunnel_ = std::move(*opened);
@@ -98,7 +100,9 @@ void Worker::handle(const contract::Drain&) {
     front_->drain(engine_->now());
 }
 
-void Worker::handle(const contract::Stop&) { stopping_ = true; }
+void Worker::handle(const contract::Stop&) {
+    stopping_ = true;
+}
 
 void run_worker(WorkerOptions options, contract::Mailbox& mailbox, Clock& clock) {
     auto worker = Worker::create(std::move(options), mailbox, clock);

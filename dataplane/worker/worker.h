@@ -1,9 +1,9 @@
 // One worker: a thread that owns an engine, its share of the client connections and, on worker 0,
-// the tunnel, and runs all of it to completion in one loop. It shares nothing with other workers; it
-// hears from control, and answers, through its mailbox only.
+// the tunnel, and runs all of it to completion in one loop. It shares nothing with other workers;
+// it hears from control, and answers, through its mailbox only.
 //
-// Worker 0 owns the WireGuard device with all its peers; every worker accepts connections. So a packet
-// never changes worker, at the price that decryption does not yet spread over cores.
+// Worker 0 owns the WireGuard device with all its peers; every worker accepts connections. So a
+// packet never changes worker, at the price that decryption does not yet spread over cores.
 //
 // Thread: constructed, run and destroyed on the worker's own thread, because an io_uring belongs
 // to the thread that made it.
@@ -33,8 +33,8 @@ struct WorkerOptions {
 class Worker final : public io::WakeHandler, public io::TurnHandler {
   public:
     // `mailbox` and `clock` outlive the worker. Error: no engine can be had.
-    static Result<std::unique_ptr<Worker>> create(WorkerOptions options,
-                                                  contract::Mailbox& mailbox, Clock& clock);
+    static Result<std::unique_ptr<Worker>> create(WorkerOptions options, contract::Mailbox& mailbox,
+                                                  Clock& clock);
     ~Worker();
 
     // Until Stop. Answers Stopped when it leaves.
