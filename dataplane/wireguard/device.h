@@ -3,10 +3,10 @@
 //
 // Not its job: moving bytes, coalescing, choosing ports, reading configuration.
 // Thread: one; an object is owned by one worker. Nothing is allocated outside the constructor and
-// configure(). Failure: what arrives from outside is either accepted or dropped with a named reason,
-// which is returned and counted; there is no other error.
-// Source: "WireGuard: Next Generation Kernel Network Tunnel" (the paper), Noise revision 34
-// (IKpsk2), RFC 6479 (replay window), RFC 6040 (ECN).
+// configure(). Failure: what arrives from outside is either accepted or dropped with a named
+// reason, which is returned and counted; there is no other error. Source: "WireGuard: Next
+// Generation Kernel Network Tunnel" (the paper), Noise revision 34 (IKpsk2), RFC 6479 (replay
+// window), RFC 6040 (ECN).
 #pragma once
 
 #include <array>
@@ -78,9 +78,9 @@ struct PeerState {
     uint64_t received_bytes = 0;
     uint64_t sent_bytes = 0;
     size_t staged_packets = 0;
-    bool can_send = false;        // a session exists that may encrypt now
+    bool can_send = false;            // a session exists that may encrypt now
     bool holds_key_material = false;  // any session or handshake secret of this peer is in memory
-    Instant session_created{};    // of the session used for sending; meaningful if can_send
+    Instant session_created{};        // of the session used for sending; meaningful if can_send
     bool session_initiator = false;
     uint64_t session_send_counter = 0;
 };
@@ -115,8 +115,8 @@ class Device {
     std::optional<PeerId> peer_by_address(const IpAddress& inner_address) const;
     std::optional<PeerId> peer_by_key(const PublicKey& key) const;
 
-    // Encrypts one inner IP packet to a peer, or stages a copy and starts a handshake if there is no
-    // session. Up to 128 packets wait; then the oldest is dropped.
+    // Encrypts one inner IP packet to a peer, or stages a copy and starts a handshake if there is
+    // no session. Up to 128 packets wait; then the oldest is dropped.
     DropReason send(PeerId peer, Bytes inner_packet, Now now, DeviceOutput& out);
 
     // Fires what is due. Call at or after next_deadline(); kNever: nothing pending.

@@ -1,0 +1,269 @@
+// Settings and questions: who the peers are.
+#include "dataplane/wireguard/device.h"
+
+#include <algorithm>
+#include <unordered_set>
+
+#include "dataplane/base/check.h"
+#include "dataplane/wire/ip_packet.h"
+#include "dataplane/wireguard/device_impl.h"
+
+namespace sluice::wireguard {
+
+Device::Impl::Impl(Options options_in, Random& random_in, DropCounters& drops_in, Now now)
+    : options(options_in),
+      random(random_in),
+      drops(drops_in),
+      jitter_random(random_in.u64()),
+      wheel(now.mono),
+      latest(now.mono),
+      limiter(random_in) {
+    SLUICE_CHECK(options.worker_bits <= 16 &&
+                 (uint64_t{options.worker} >> options.worker_bits) == 0);
+}
+
+Device::Impl::~Impl() = default;
+
+void Device::Impl::configure(const DeviceSettings& settings, Now now, DeviceOutput& out) {
+    mtu = settings.mtu;
+    if (!own_key.is_set() || !(settings.private_key == private_key)) {
+        set_private_key(settings.private_key, now);
+    }
+    remove_peers_not_in(settings);
+
+    // At most three sessions and one initiation of each peer have an index at once, and a fourth
+    // session for as long as it takes to put it in its place.
+    indices.reserve(5 * settings.peers.size());
+    staged.reserve(settings.peers.size(), mtu);
+    allowed_ips = {};
+    size_t v4_prefixes = 0;
+    size_t v6_prefixes = 0;
+    for (const PeerSettings& peer : settings.peers) {
+        for (const IpPrefix& prefix : peer.allowed_ips)
+            ++(prefix.address.is_v4() ? v4_prefixes : v6_prefixes);
+    }
+    allowed_ips.reserve(v4_prefixes, v6_prefixes);
+    for (const PeerSettings& peer_settings : settings.peers) {
+        // A tunnel to ourselves would only go round in circles.
+        if (peer_settings.public_key == own_key.public_key()) continue;
+        const auto known = peers_by_key.find(peer_settings.public_key);
+        Peer& peer = known != peers_by_key.end() ? *peers[known->second]
+                                                 : add_peer(peer_settings.public_key);
+        for (const IpPrefix& prefix : peer_settings.allowed_ips)
+            allowed_ips.insert(prefix, peer.id);
+        configure_peer(peer, peer_settings, now, out);
+    }
+}
+
+void Device::Impl::set_private_key(const Secret<32>& key, Now now) {
+    private_key = key;
+    own_key = crypto::X25519Key(key);
+    cookies.set_own_key(own_key.public_key());
+    for (const auto& peer : peers) {
+        if (peer == nullptr) continue;
+        peer->static_static_computed = false;
+        peer->identity.static_static.reset();
+        // The sessions belong to who we were. What is on its way may still come in; the next packet
+        // out makes a new one, and need not wait for the rate limit of the old identity.
+        clear_handshake(*peer);
+        peer->timers.disarm(PeerTimer::kRetryHandshake);
+        peer->last_handshake_sent = Instant::min();
+        if (peer->sessions.current) peer->sessions.current->send_allowed = false;
+        if (peer->sessions.next) peer->sessions.next->send_allowed = false;
+        // Packets that were waiting for the handshake that was cleared must not wait for ever.
+        if (peer->staged.count > 0) peer->timers.arm(PeerTimer::kNewHandshake, now.mono);
+    }
+}
+
+void Device::Impl::remove_peers_not_in(const DeviceSettings& settings) {
+    std::unordered_set<PublicKey, KeyHash> wanted;
+    wanted.reserve(settings.peers.size());
+    for (const PeerSettings& peer : settings.peers)
+        wanted.insert(peer.public_key);
+    wanted.erase(own_key.public_key());
+    for (const auto& peer : peers) {
+        if (peer != nullptr && !wanted.contains(peer->identity.public_key)) remove_peer(*peer);
+    }
+}
+
+void Device::Impl::remove_peer(Peer& peer) {
+    drop_staged(peer);
+    clear_handshake(peer);
+    end_sessions(peer);
+    peers_by_key.erase(peer.identity.public_key);
+    peers[peer.id].reset();
+}
+
+Peer& Device::Impl::add_peer(const PublicKey& key) {
+    const auto free = std::find(peers.begin(), peers.end(), nullptr);
+    const auto id = static_cast<PeerId>(free - peers.begin());
+    if (free == peers.end()) peers.emplace_back();
+    peers[id] = std::make_unique<Peer>(id, wheel, *this);
+    peers[id]->identity.public_key = key;
+    peers[id]->macs.set_peer_key(key);
+    peers_by_key.emplace(key, id);
+    return *peers[id];
+}
+
+void Device::Impl::configure_peer(Peer& peer, const PeerSettings& settings, Now now,
+                                  DeviceOutput& out) {
+    peer.identity.preshared_key = settings.preshared_key;
+    if (settings.endpoint != peer.configured_endpoint) {
+        peer.configured_endpoint = settings.endpoint;
+        if (settings.endpoint) peer.path = Path{*settings.endpoint, {}, 0};
+    }
+    const uint16_t before = peer.persistent_keepalive_s;
+    peer.persistent_keepalive_s = settings.persistent_keepalive_s;
+    if (settings.persistent_keepalive_s == 0) {
+        peer.timers.disarm(PeerTimer::kPersistentKeepalive);
+    } else if (before == 0) {
+        // Whoever switches it on wants the way open from now on, not from the first interval on.
+        send_keepalive(peer, now, out);
+    }
+}
+
+const RemoteIdentity& Device::Impl::identity_of(Peer& peer) {
+    if (!peer.static_static_computed) {
+        peer.identity.static_static = own_key.agree(peer.identity.public_key);
+        peer.static_static_computed = true;
+    }
+    return peer.identity;
+}
+
+// Random, so that nobody who did not see a session's messages can name it; never one that is in
+// use.
+uint32_t Device::Impl::new_index() {
+    for (;;) {
+        uint32_t index = random.u32();
+        if (options.worker_bits > 0) {
+            index = index >> options.worker_bits | options.worker << (32 - options.worker_bits);
+        }
+        if (indices.find(index) == nullptr) return index;
+    }
+}
+
+// Puts a new session in its place. As in Linux: what it pushes out may still receive if it was in
+// use, and is gone if it never was.
+Session& Device::Impl::make_session(Peer& peer, const SessionKeys& keys, uint32_t local_index,
+                                    uint32_t remote_index, bool initiator, Now now) {
+    auto session = std::make_unique<Session>();
+    session->peer = &peer;
+    session->local_index = local_index;
+    session->remote_index = remote_index;
+    session->initiator = initiator;
+    session->created = now.mono;
+    session->send_key.set(keys.send);
+    session->receive_key.set(keys.receive);
+    Session& made = *session;
+
+    SessionSlots& slots = peer.sessions;
+    bool in_use = initiator;
+#ifdef SLUICE_PLANTED_BUG_EARLY_RESPONSE
+    // PLANTED BUG, in no product: the responder uses its session before the initiator confirmed it.
+    in_use = true;
+#endif
+    if (in_use) {
+        end_session(slots.previous);
+        slots.previous = std::move(slots.next ? slots.next : slots.current);
+        end_session(slots.current);
+        slots.current = std::move(session);
+    } else {
+        end_session(slots.previous);
+        end_session(slots.next);
+        slots.next = std::move(session);
+    }
+    indices.set(local_index, &peer, &made);
+    return made;
+}
+
+void Device::Impl::end_session(SessionOwner& session) {
+    if (session == nullptr) return;
+    indices.remove(session->local_index);
+    session.reset();
+}
+
+void Device::Impl::end_sessions(Peer& peer) {
+    end_session(peer.sessions.previous);
+    end_session(peer.sessions.current);
+    end_session(peer.sessions.next);
+}
+
+void Device::Impl::clear_handshake(Peer& peer) {
+    if (!peer.handshake.outstanding()) return;
+    indices.remove(peer.handshake_index);
+    peer.handshake.clear();
+}
+
+Device::Device(Options options, Random& random, DropCounters& drops, Now now)
+    : impl_(std::make_unique<Impl>(options, random, drops, now)) {}
+
+Device::~Device() = default;
+
+void Device::configure(const DeviceSettings& settings, Now now, DeviceOutput& out) {
+    impl_->latest = now.mono;
+    impl_->configure(settings, now, out);
+}
+
+std::expected<PeerId, DropReason> Device::route(Bytes inner_packet) const {
+    const auto packet = wire::parse_ip_packet(inner_packet);
+    if (!packet) return std::unexpected(DropReason::kInnerMalformed);
+    const PeerId peer = impl_->allowed_ips.find(packet->destination);
+    if (peer == kNoPeer) return std::unexpected(DropReason::kInnerNoPeer);
+    return peer;
+}
+
+std::optional<PeerId> Device::peer_by_address(const IpAddress& inner_address) const {
+    const PeerId peer = impl_->allowed_ips.find(inner_address.view());
+    if (peer == kNoPeer) return {};
+    return peer;
+}
+
+std::optional<PeerId> Device::peer_by_key(const PublicKey& key) const {
+    const auto found = impl_->peers_by_key.find(key);
+    if (found == impl_->peers_by_key.end()) return {};
+    return found->second;
+}
+
+DropReason Device::send(PeerId peer, Bytes inner_packet, Now now, DeviceOutput& out) {
+    impl_->latest = now.mono;
+    const DropReason reason = impl_->send(peer, inner_packet, now, out);
+    if (reason != DropReason::kNone) impl_->drops.add(reason);
+    return reason;
+}
+
+const PublicKey& Device::public_key() const {
+    return impl_->own_key.public_key();
+}
+
+uint64_t Device::handshakes_completed() const {
+    return impl_->handshakes_completed;
+}
+
+std::vector<PeerId> Device::peers() const {
+    std::vector<PeerId> ids;
+    for (const auto& peer : impl_->peers) {
+        if (peer != nullptr) ids.push_back(peer->id);
+    }
+    return ids;
+}
+
+PeerState Device::peer_state(PeerId id) const {
+    const Peer* peer = impl_->find_peer(id);
+    if (peer == nullptr) return {};
+    PeerState state{.public_key = peer->identity.public_key,
+                    .endpoint = peer->path.remote,
+                    .last_handshake = peer->last_handshake,
+                    .received_bytes = peer->received_bytes,
+                    .sent_bytes = peer->sent_bytes,
+                    .staged_packets = peer->staged.count};
+    state.holds_key_material = !peer->sessions.empty() || peer->handshake.outstanding();
+    if (const Session* session = peer->sessions.current.get()) {
+        state.can_send = session->can_send(impl_->latest);
+        state.session_created = session->created;
+        state.session_initiator = session->initiator;
+        state.session_send_counter = session->send_counter;
+    }
+    return state;
+}
+
+}  // namespace sluice::wireguard

@@ -1,0 +1,39 @@
+// TAI64N: the time that an initiation carries, so that a recorded one cannot be sent again.
+// Compared as bytes; later is greater. Source: the paper, section 5.1; cr.yp.to/libtai/tai64.html.
+#pragma once
+
+#include <array>
+#include <cstdint>
+
+#include "dataplane/base/bytes.h"
+#include "dataplane/base/time.h"
+#include "dataplane/wireguard/constants.h"
+
+namespace sluice::wireguard {
+
+using Timestamp = std::array<uint8_t, 12>;  // all zero: none; less than any real one
+
+// The wall clock rounded down to kTimestampGranularityNs, but always greater than `last`: a clock
+// that was set back would otherwise shut us out until it has caught up.
+inline Timestamp next_timestamp(WallTime wall, const Timestamp& last) {
+    constexpr uint64_t kTaiOffset = 0x400000000000000aULL;
+    constexpr uint32_t kSecond = 1'000'000'000;
+    const auto since_epoch = static_cast<uint64_t>(wall.time_since_epoch().count());
+    uint64_t second = kTaiOffset + since_epoch / kSecond;
+    auto nanosecond = static_cast<uint32_t>(since_epoch % kSecond) & ~(kTimestampGranularityNs - 1);
+    Timestamp stamp;
+    store_be64(stamp.data(), second);
+    store_be32(stamp.data() + 8, nanosecond);
+    if (stamp > last) return stamp;
+    second = load_be64(last.data());
+    nanosecond = load_be32(last.data() + 8) + kTimestampGranularityNs;
+    if (nanosecond >= kSecond) {
+        nanosecond = 0;
+        ++second;
+    }
+    store_be64(stamp.data(), second);
+    store_be32(stamp.data() + 8, nanosecond);
+    return stamp;
+}
+
+}  // namespace sluice::wireguard
