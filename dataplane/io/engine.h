@@ -97,8 +97,9 @@ class Engine {
     virtual Result<std::unique_ptr<Acceptor>> listen(const ListenOptions& options,
                                                      AcceptHandler& handler) = 0;
 
-    // Starts to connect. The stream is usable at once: it moves nothing until connected, and reports
-    // kError if that fails. `interface` as in ListenOptions, normally empty.
+    // Starts to connect. The stream is usable at once: it moves nothing until connected, and
+    // reports kError if that fails, whatever the network's reason. The Error is for what is wrong
+    // on this machine, such as no descriptor being left.
     virtual Result<std::unique_ptr<ByteStream>> connect(const Endpoint& to) = 0;
 
     virtual Result<std::unique_ptr<DatagramPort>> open_datagram_port(
@@ -111,9 +112,9 @@ class Engine {
     virtual void set_wake_handler(WakeHandler* handler) = 0;
     virtual void wake() = 0;
 
-    // One turn: sends what was committed, waits until something happened or `deadline` came (kNever:
-    // for ever; in the past: does not wait), and calls the handlers of all that is ready. The time
-    // is read once per turn, after the wait; now() is that reading.
+    // One turn: sends what was committed, waits until something happened or `deadline` came
+    // (kNever: for ever; in the past: does not wait), and calls the handlers of all that is ready.
+    // The time is read once per turn, after the wait; now() is that reading.
     virtual void turn(Instant deadline) = 0;
     virtual Now now() const = 0;
 };

@@ -8,10 +8,12 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "dataplane/base/bytes.h"
+#include "dataplane/base/counters.h"
 #include "dataplane/base/ip.h"
 #include "dataplane/base/result.h"
 #include "dataplane/contract/report.h"
@@ -30,8 +32,8 @@ struct VirtioHeader {
 
     uint8_t flags = 0;
     uint8_t gso_type = kGsoNone;
-    uint16_t header_length = 0;   // of all headers of the packet
-    uint16_t gso_size = 0;        // payload bytes of each segment
+    uint16_t header_length = 0;  // of all headers of the packet
+    uint16_t gso_size = 0;       // payload bytes of each segment
     uint16_t checksum_start = 0;
     uint16_t checksum_offset = 0;
 };
@@ -47,6 +49,13 @@ struct TunOptions {
     bool offloads = true;  // TSO, USO and checksum offload, as far as the kernel has them
 };
 
+// How often one queue's offloads were of use. Written by the queue's worker, read by the device's
+// report on any thread.
+struct TunUses {
+    Counter tcp;  // super-packets with TSO, both directions
+    Counter udp;  // with USO
+};
+
 // One opened queue of the device.
 class TunQueue {
   public:
@@ -56,9 +65,10 @@ class TunQueue {
 
   private:
     friend class TunDevice;
-    friend int release_descriptor(TunQueue& queue);  // for the engines
-    explicit TunQueue(int descriptor) : descriptor_(descriptor) {}
+    friend struct TunQueueContent;  // for the engines
+    TunQueue(int descriptor, std::shared_ptr<TunUses> uses);
     int descriptor_ = -1;
+    std::shared_ptr<TunUses> uses_;
 };
 
 class TunDevice {
@@ -106,7 +116,8 @@ class TunHandler {
 class TunPort {
   public:
     virtual ~TunPort() = default;
-    // Gives one packet (the pieces in order) to the kernel. False: it was refused; the caller counts.
+    // Gives one packet (the pieces in order) to the kernel. False: it was refused; the caller
+    // counts.
     virtual bool write(const VirtioHeader& header, std::span<const Bytes> pieces) = 0;
 };
 

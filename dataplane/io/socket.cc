@@ -1,0 +1,148 @@
+#include "dataplane/io/socket.h"
+
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+
+#include "dataplane/io/socket_address.h"
+
+namespace sluice::io {
+
+namespace {
+
+constexpr uint32_t kStreamEvents = POLLIN | POLLOUT | POLLRDHUP;
+
+// More pieces than protocols here put into one write (head, chunk size, body, chunk end, …); a
+// longer list is written in parts, which is allowed and only costs calls.
+constexpr size_t kPiecesMax = 64;
+
+// What the network or the far end can say to a connect. Everything else is a matter of this
+// machine.
+bool is_answer_of_network(int error) {
+    return error == ECONNREFUSED || error == ECONNRESET || error == ETIMEDOUT ||
+           error == EHOSTUNREACH || error == ENETUNREACH;
+}
+
+}  // namespace
+
+std::unique_ptr<Socket> Socket::adopt(EngineCore& engine, Descriptor socket) {
+    std::unique_ptr<Socket> stream(new Socket(engine, std::move(socket), State::kOpen));
+    const auto id = engine.watch(stream->socket_.get(), kStreamEvents, *stream);
+    if (!id) return nullptr;
+    stream->id_ = *id;
+    return stream;
+}
+
+Result<std::unique_ptr<ByteStream>> Socket::connect(EngineCore& engine, const Endpoint& to) {
+    const auto failure = [&to](int error) {
+        std::string message = "cannot connect to " + to.text() + ": " + error_text(error);
+        if (error == EMFILE) message += "; raise the limit of open files (LimitNOFILE)";
+        if (error == EADDRNOTAVAIL) message += "; all local ports towards it are in use";
+        return fail(std::move(message));
+    };
+    const int family = to.address.is_v6() ? AF_INET6 : AF_INET;
+    Descriptor socket(::socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+    if (!socket.is_open()) return failure(errno);
+    // Every write here is a whole piece of a protocol; waiting for more would only add delay.
+    const int on = 1;
+    setsockopt(socket.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    SocketAddress address;
+    const socklen_t length = to_kernel(to, family, address);
+    State state = State::kConnecting;
+    if (::connect(socket.get(), &address.any, length) == 0) {
+        state = State::kOpen;
+    } else if (is_answer_of_network(errno)) {
+        // On loopback the refusal is there at once. The caller hears of it as of any other one.
+        state = State::kBroken;
+    } else if (errno != EINPROGRESS) {
+        return failure(errno);
+    }
+    std::unique_ptr<Socket> stream(new Socket(engine, std::move(socket), state));
+    if (state == State::kBroken) {
+        stream->socket_.close();
+        stream->id_ = engine.enroll(*stream);
+        engine.run_again(stream->id_);
+        return stream;
+    }
+    const auto id = engine.watch(stream->socket_.get(), kStreamEvents, *stream);
+    if (!id) return failure(id.error());
+    stream->id_ = *id;
+    return stream;
+}
+
+Socket::~Socket() {
+    engine_.unwatch(id_, socket_.get());
+}
+
+void Socket::on_ready(uint32_t) {
+    if (state_ == State::kConnecting) finish_connecting();
+    // Last: the handler may destroy this.
+    if (handler_ != nullptr) handler_->on_stream_ready();
+}
+
+void Socket::finish_connecting() {
+    int error = 0;
+    socklen_t length = sizeof error;
+    getsockopt(socket_.get(), SOL_SOCKET, SO_ERROR, &error, &length);
+    if (error != 0) {
+        state_ = State::kBroken;
+        return;
+    }
+    SocketAddress address;
+    length = sizeof address;
+    // No error and no peer: not decided yet.
+    if (getpeername(socket_.get(), &address.any, &length) != 0) return;
+    state_ = State::kOpen;
+    if (shutdown_when_connected_) shutdown_write();
+}
+
+IoResult Socket::failed(int error) {
+    if (error == EAGAIN) return {IoStatus::kWouldBlock, 0};
+    state_ = State::kBroken;
+    return {IoStatus::kError, 0};
+}
+
+IoResult Socket::read(MutableBytes into) {
+    if (state_ == State::kBroken) return {IoStatus::kError, 0};
+    if (into.empty()) return {IoStatus::kOk, 0};  // recv() of nothing looks like an end
+    for (;;) {
+        const ssize_t got = recv(socket_.get(), into.data(), into.size(), 0);
+        if (got > 0) return {IoStatus::kOk, static_cast<size_t>(got)};
+        if (got == 0) return {IoStatus::kEnd, 0};
+        if (errno != EINTR) return failed(errno);
+    }
+}
+
+IoResult Socket::write(std::span<const Bytes> pieces) {
+    if (state_ == State::kBroken) return {IoStatus::kError, 0};
+    std::array<iovec, kPiecesMax> vectors;
+    size_t count = 0;
+    for (const Bytes piece : pieces) {
+        if (piece.empty()) continue;
+        if (count == vectors.size()) break;
+        vectors[count++] = {const_cast<uint8_t*>(piece.data()), piece.size()};
+    }
+    if (count == 0) return {IoStatus::kOk, 0};
+    msghdr message{};
+    message.msg_iov = vectors.data();
+    message.msg_iovlen = count;
+    for (;;) {
+        // Without MSG_NOSIGNAL a peer that closed would end the process with SIGPIPE.
+        const ssize_t sent = sendmsg(socket_.get(), &message, MSG_NOSIGNAL);
+        if (sent >= 0) return {IoStatus::kOk, static_cast<size_t>(sent)};
+        if (errno != EINTR) return failed(errno);
+    }
+}
+
+void Socket::shutdown_write() {
+    // Linux tears a connection down that is told to end its direction before it is established.
+    if (state_ == State::kConnecting) shutdown_when_connected_ = true;
+    if (state_ == State::kOpen) ::shutdown(socket_.get(), SHUT_WR);
+}
+
+}  // namespace sluice::io
