@@ -1,0 +1,104 @@
+"""A stock WireGuard end: Debian's wireguard-go, configured with `wg`."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Sequence
+
+from . import cleanup, processes
+from .network import Namespace, add_address
+from .waiting import until
+
+
+@dataclass(frozen=True)
+class KeyPair:
+    private: str
+    public: str
+
+    @staticmethod
+    def make() -> "KeyPair":
+        return KeyPair.of(processes.run(["wg", "genkey"]).strip())
+
+    @staticmethod
+    def of(private: str) -> "KeyPair":
+        return KeyPair(private, processes.run(["wg", "pubkey"], stdin=private + "\n").strip())
+
+
+def make_preshared_key() -> str:
+    return processes.run(["wg", "genpsk"]).strip()
+
+
+@dataclass
+class Peer:
+    """The other side, as this one is told about it."""
+    public_key: str
+    allowed_ips: Sequence[str]
+    endpoint: str | None = None
+    preshared_key: str | None = None
+    persistent_keepalive: int | None = None
+
+
+@dataclass
+class WireguardClient:
+    namespace: Namespace
+    directory: Path  # for its log and keys
+    keys: KeyPair = field(default_factory=KeyPair.make)
+    addresses: Sequence[str] = ("10.98.0.2/24", "fd98::2/64")
+    listen_port: int | None = None
+    mtu: int = 1420
+
+    def __post_init__(self) -> None:
+        # Its control socket lies in one folder for all network namespaces, so its name is unique.
+        self.interface = f"wg{cleanup.unique()}"
+        self.process: processes.Process | None = None
+
+    def up(self, *peers: Peer) -> None:
+        control = Path(f"/var/run/wireguard/{self.interface}.sock")
+        cleanup.later(lambda: control.unlink(missing_ok=True))
+        self.process = self.namespace.start(["wireguard-go", "-f", self.interface],
+                                            self.directory / f"{self.interface}.log")
+        until(control.exists, f"wireguard-go opens {control}")
+        port = ["listen-port", str(self.listen_port)] if self.listen_port else []
+        self.wg("set", self.interface, "private-key", self._secret("private", self.keys.private), *port)
+        for peer in peers:
+            self.set_peer(peer)
+        for address in self.addresses:
+            add_address(self.namespace, self.interface, address)
+        self.namespace.ip("link", "set", self.interface, "mtu", str(self.mtu), "up")
+
+    def set_peer(self, peer: Peer) -> None:
+        command = ["set", self.interface, "peer", peer.public_key,
+                   "allowed-ips", ",".join(peer.allowed_ips)]
+        if peer.endpoint is not None:
+            command += ["endpoint", peer.endpoint]
+        if peer.preshared_key is not None:
+            command += ["preshared-key", self._secret("preshared", peer.preshared_key)]
+        if peer.persistent_keepalive is not None:
+            command += ["persistent-keepalive", str(peer.persistent_keepalive)]
+        self.wg(*command)
+
+    def down(self) -> None:
+        assert self.process is not None
+        self.process.end()
+
+    def wg(self, *arguments: str) -> str:
+        return self.namespace.run("wg", *arguments)
+
+    def handshake_time(self) -> int:
+        """When the last handshake was, in seconds since 1970; 0: there was none."""
+        return sum(int(line.split()[1]) for line in self._show("latest-handshakes"))
+
+    def received_bytes(self) -> int:
+        return sum(int(line.split()[1]) for line in self._show("transfer"))
+
+    def endpoint(self) -> str:
+        """Where it sends to now."""
+        return self._show("endpoints")[0].split()[1]
+
+    def _show(self, what: str) -> list[str]:
+        return self.wg("show", self.interface, what).splitlines()
+
+    def _secret(self, name: str, value: str) -> str:
+        path = self.directory / f"{self.interface}.{name}"
+        path.touch(mode=0o600)
+        path.write_text(value + "\n")
+        return str(path)
