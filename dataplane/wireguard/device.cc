@@ -31,9 +31,10 @@ void Device::Impl::configure(const DeviceSettings& settings, Now now, DeviceOutp
     }
     remove_peers_not_in(settings);
 
-    // At most three sessions and one initiation of each peer have an index at once, and a fourth
-    // session for as long as it takes to put it in its place.
-    indices.reserve(5 * settings.peers.size());
+    // At most three sessions and one initiation of each peer have an index at once, and one session
+    // more for as long as it takes to put it in its place.
+    sessions.reserve(3 * settings.peers.size() + 1);
+    indices.reserve(4 * settings.peers.size() + 1);
     staged.reserve(settings.peers.size(), mtu);
     allowed_ips = {};
     size_t v4_prefixes = 0;
@@ -146,7 +147,7 @@ uint32_t Device::Impl::new_index() {
 // use, and is gone if it never was.
 Session& Device::Impl::make_session(Peer& peer, const SessionKeys& keys, uint32_t local_index,
                                     uint32_t remote_index, bool initiator, Now now) {
-    auto session = std::make_unique<Session>();
+    SessionOwner session = sessions.take();
     session->peer = &peer;
     session->local_index = local_index;
     session->remote_index = remote_index;

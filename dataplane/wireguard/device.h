@@ -3,10 +3,10 @@
 //
 // Not its job: moving bytes, coalescing, choosing ports, reading configuration.
 // Thread: one; an object is owned by one worker. Nothing is allocated outside the constructor and
-// configure(). Failure: what arrives from outside is either accepted or dropped with a named
-// reason, which is returned and counted; there is no other error. Source: "WireGuard: Next
-// Generation Kernel Network Tunnel" (the paper), Noise revision 34 (IKpsk2), RFC 6479 (replay
-// window), RFC 6040 (ECN).
+// configure(), but for what the cryptographic library takes for a handshake. Failure: what arrives
+// from outside is either accepted or dropped with a named reason, which is returned and counted;
+// there is no other error. Source: "WireGuard: Next Generation Kernel Network Tunnel" (the paper),
+// Noise revision 34 (IKpsk2), RFC 6479 (replay window), RFC 6040 (ECN).
 #pragma once
 
 #include <array>
@@ -61,7 +61,8 @@ class DeviceOutput {
     // Room for an inner packet of up to `size` bytes from `peer`. May be empty as above.
     virtual MutableBytes inner_buffer(size_t size, PeerId peer) = 0;
     // The first `size` bytes are one authenticated IP packet, whose source is among the peer's
-    // allowed IPs. `congestion_experienced`: the outer header said CE (RFC 6040).
+    // allowed IPs. `congestion_experienced`: the outer header said CE; the inner header says so,
+    // too, already (RFC 6040).
     virtual void inner_ready(size_t size, bool congestion_experienced) = 0;
     // The buffer was written but holds nothing (authentication failed, a keepalive, not allowed).
     virtual void inner_abandoned() = 0;

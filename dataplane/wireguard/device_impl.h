@@ -101,6 +101,7 @@ struct Device::Impl final : PeerTimersHandler {
         // Keys come from the settings, so nobody outside can make them collide.
         size_t operator()(const PublicKey& key) const { return load_native<size_t>(key.data()); }
     };
+    SessionPool sessions;                      // outlives the peers
     std::vector<std::unique_ptr<Peer>> peers;  // by PeerId; null: the number is free
     std::unordered_map<PublicKey, PeerId, KeyHash> peers_by_key;
     AllowedIps allowed_ips;

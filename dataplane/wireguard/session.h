@@ -3,8 +3,10 @@
 // succeeds and wiped and freed when it leaves its place; a peer that is silent holds none.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <vector>
 
 #include "dataplane/base/time.h"
 #include "dataplane/crypto/aead.h"
@@ -45,7 +47,39 @@ struct Session {
     }
 };
 
-using SessionOwner = std::unique_ptr<Session>;
+class SessionPool;
+struct ReturnToPool {
+    SessionPool* pool = nullptr;
+    void operator()(Session* session) const;
+};
+using SessionOwner = std::unique_ptr<Session, ReturnToPool>;
+
+// Room for sessions. What was never used is address space only: the system gives a page of memory
+// when it is first written, so a peer that is silent costs none.
+class SessionPool {
+  public:
+    // Room for so many at once. Allocates; nothing else here does. Never shrinks.
+    void reserve(size_t sessions);
+    SessionOwner take();
+    size_t in_use() const { return in_use_; }
+
+  private:
+    friend struct ReturnToPool;
+    union Room {
+        Room() {}
+        ~Room() {}
+        Room* next_free;
+        Session session;
+    };
+
+    std::vector<std::unique_ptr<Room[]>> chunks_;
+    size_t capacity_ = 0;
+    size_t in_use_ = 0;
+    // Rooms of the newest chunk that were never used, and those that were given back.
+    Room* untouched_ = nullptr;
+    size_t untouched_count_ = 0;
+    Room* free_ = nullptr;
+};
 
 // previous: only receives, what was on its way when the current one took its place.
 // current:  sends and receives.
