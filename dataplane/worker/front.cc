@@ -75,9 +75,9 @@ void SnapshotPeers::apply(std::shared_ptr<const contract::Snapshot> snapshot) {
 }
 
 const std::string* SnapshotPeers::peer_name(const IpAddress& inner_address) const {
-    if (!peers_) return nullptr;
-    const auto index = peers_->lookup(inner_address);
-    return index ? &snapshot_->wireguard->peers[*index].name : nullptr;
+    if (!peers_ || !inner_address.is_set()) return nullptr;
+    const uint32_t index = peers_->find(inner_address.view());
+    return index != wireguard::kNoPeer ? &snapshot_->wireguard->peers[index].name : nullptr;
 }
 
 Front::Front(io::Engine& engine, Random& random, TimerWheel& timers, DropCounters& drops)

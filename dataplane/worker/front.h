@@ -39,7 +39,7 @@ class Front final : public http::Connector {
   public:
     // References outlive the front.
     Front(io::Engine& engine, Random& random, TimerWheel& timers, DropCounters& drops);
-    ~Front() override;
+    ~Front();
 
     // Serves this snapshot from now on. Connections stay open. The result is empty, or says which
     // listeners could not be opened and why; everything else is served all the same.
