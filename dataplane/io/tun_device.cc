@@ -1,0 +1,286 @@
+#include "dataplane/io/tun.h"
+
+#include <fcntl.h>
+#include <linux/if_tun.h>
+#include <net/if.h>
+#include <sys/ioctl.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+#include "dataplane/io/descriptor.h"
+#include "dataplane/io/netlink.h"
+
+namespace sluice::io {
+
+namespace {
+
+// linux/if_tun.h of Linux 6.2; Debian 12's headers are older. The kernel is asked at run time.
+constexpr unsigned kOffloadUso4 = 0x20;
+constexpr unsigned kOffloadUso6 = 0x40;
+constexpr unsigned kOffloadsTso = TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6;
+constexpr unsigned kOffloadsAll = kOffloadsTso | kOffloadUso4 | kOffloadUso6;
+
+// IPv6 does not exist on a link that is narrower (RFC 8200 section 5).
+constexpr uint16_t kMtuOfIpv6 = 1280;
+
+std::string permission_remedy(int error) {
+    if (error != EPERM && error != EACCES) return "";
+    return "; it needs root or CAP_NET_ADMIN";
+}
+
+Result<Descriptor> open_tun() {
+    Descriptor tun(::open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC));
+    if (tun.is_open()) return tun;
+    const int error = errno;
+    std::string message = "cannot open /dev/net/tun: " + error_text(error);
+    if (error == ENOENT || error == ENODEV || error == ENXIO) {
+        message +=
+            "; load the kernel module (modprobe tun), in a container also pass the device "
+            "/dev/net/tun in";
+    }
+    return fail(message + permission_remedy(error));
+}
+
+ifreq request_for(const std::string& interface, unsigned queues) {
+    ifreq request{};
+    std::memcpy(request.ifr_name, interface.data(), std::min<size_t>(interface.size(), IFNAMSIZ - 1));
+    unsigned flags = IFF_TUN | IFF_NO_PI | IFF_VNET_HDR;
+    if (queues > 1) flags |= IFF_MULTI_QUEUE;
+    request.ifr_flags = static_cast<short>(flags);
+    return request;
+}
+
+// Whether the name is free, or a device that nobody holds.
+Result<void> check_name(Netlink& netlink, const std::string& interface, Link& stale) {
+    const bool is_valid =
+        !interface.empty() && interface.size() < IFNAMSIZ && interface != "." &&
+        interface != ".." && std::all_of(interface.begin(), interface.end(), [](char c) {
+            // '%' would make the kernel choose a number; the others it refuses.
+            return c > ' ' && c < 0x7f && c != '/' && c != ':' && c != '%';
+        });
+    if (!is_valid) {
+        return fail("\"" + interface +
+                    "\" cannot be the name of an interface: 1 to 15 letters, digits, '-' and '_'");
+    }
+    Link link;
+    const int error = netlink.find_link(interface, link);
+    if (error == ENODEV) return {};
+    if (error != 0) return fail("cannot look for interface " + interface + ": " + error_text(error));
+    if (link.kind != "tun" || link.is_ethernet) {
+        return fail("interface " + interface + " exists and is not a TUN device" +
+                    (link.kind.empty() ? "" : " but of kind " + link.kind) +
+                    "; choose another name");
+    }
+    if (link.has_carrier) {
+        return fail("interface " + interface +
+                    " is in use by another process; end it or choose another name");
+    }
+    stale = link;
+    return {};
+}
+
+std::string why_ipv6_failed(int error, unsigned mtu) {
+    if (mtu < kMtuOfIpv6) return "the MTU is below 1280, which IPv6 needs";
+    if (error == EACCES) return "IPv6 is switched off here: net.ipv6.conf.all.disable_ipv6 = 1";
+    if (error == EOPNOTSUPP || error == EAFNOSUPPORT) return "this kernel has no IPv6";
+    return error_text(error);
+}
+
+}  // namespace
+
+Result<TunDevice> TunDevice::create(const TunOptions& options, unsigned queues) {
+    auto netlink = Netlink::open();
+    if (!netlink) return std::unexpected(netlink.error());
+    Link stale;
+    if (auto free = check_name(*netlink, options.interface, stale); !free) {
+        return std::unexpected(free.error());
+    }
+    TunDevice device;
+    device.interface_ = options.interface;
+    auto opened = device.open_queues(queues);
+    if (!opened && stale.index != 0) {
+        // Left by a process that made it differently. Nobody holds it, so it may go.
+        netlink->remove_link(stale.index);
+        opened = device.open_queues(queues);
+    }
+    if (!opened) return std::unexpected(opened.error());
+    Link link;
+    if (const int error = netlink->find_link(device.interface_, link); error != 0) {
+        return fail("interface " + device.interface_ + " vanished: " + error_text(error));
+    }
+    device.interface_index_ = link.index;
+    device.set_offloads(options.offloads);
+    // Before it goes up, or there is a link-local address by then. Only IPv6 knows this setting.
+    netlink->set_no_automatic_addresses(link.index);
+    if (auto set = device.set_mtu(options.mtu); !set) return std::unexpected(set.error());
+    if (const int error = netlink->set_up(link.index); error != 0) {
+        return fail("cannot bring up interface " + device.interface_ + ": " + error_text(error) +
+                    permission_remedy(error));
+    }
+    std::string ipv6_problem;
+    if (auto set = device.apply_addresses(options.addresses, ipv6_problem); !set) {
+        return std::unexpected(set.error());
+    }
+    if (!ipv6_problem.empty()) {
+        // A host without IPv6 is no reason not to serve IPv4.
+        device.offloads_.push_back(
+            {.name = "tun_ipv6", .state = "unsupported", .reason = ipv6_problem, .uses = 0});
+    }
+    return device;
+}
+
+Result<void> TunDevice::open_queues(unsigned queues) {
+    queues_.clear();
+    uses_.clear();
+    for (unsigned i = 0; i < std::max(queues, 1u); ++i) {
+        auto tun = open_tun();
+        if (!tun) return std::unexpected(tun.error());
+        ifreq request = request_for(interface_, queues);
+        if (ioctl(tun->get(), TUNSETIFF, &request) != 0) {
+            const int error = errno;
+            std::string message =
+                "cannot make the TUN device " + interface_ + ": " + error_text(error);
+            if (error == EBUSY) message += "; another process uses it: end it";
+            return fail(message + permission_remedy(error));
+        }
+        // A device that was made to last goes with us, too; and the header is 10 bytes whatever
+        // its last owner wanted.
+        ioctl(tun->get(), TUNSETPERSIST, 0);
+        int header_bytes = sizeof(VirtioHeader);
+        if (ioctl(tun->get(), TUNSETVNETHDRSZ, &header_bytes) != 0) {
+            return fail("the TUN device " + interface_ +
+                        " takes no virtio header: " + error_text(errno));
+        }
+        uses_.push_back(std::make_shared<TunUses>());
+        queues_.push_back(TunQueue(tun->release(), uses_.back()));
+    }
+    return {};
+}
+
+void TunDevice::set_offloads(bool wanted) {
+    offloads_.clear();
+    const auto note = [this](const char* name, bool on, std::string reason) {
+        const bool is_choice = reason == "switched off";
+        offloads_.push_back({.name = name,
+                             .state = on ? "on" : is_choice ? "off" : "unsupported",
+                             .reason = std::move(reason),
+                             .uses = 0});
+    };
+    // They belong to the device, so one queue speaks for all. Stepwise: a kernel before 6.2 refuses
+    // the whole set if it does not know USO.
+    const int fd = queues_.front().descriptor_;
+    const auto take = [fd](unsigned set) { return ioctl(fd, TUNSETOFFLOAD, set) == 0; };
+    if (!wanted) {
+        take(0);
+        note("tun_tso", false, "switched off");
+        note("tun_uso", false, "switched off");
+    } else if (take(kOffloadsAll)) {
+        note("tun_tso", true, "");
+        note("tun_uso", true, "");
+    } else if (take(kOffloadsTso)) {
+        note("tun_tso", true, "");
+        note("tun_uso", false, "the kernel has no USO for TUN devices (Linux 6.2)");
+    } else {
+        note("tun_tso", false, "the kernel refuses it: " + error_text(errno));
+        note("tun_uso", false, "the kernel refuses it");
+        take(0);
+    }
+}
+
+std::vector<TunQueue> TunDevice::take_queues() { return std::exchange(queues_, {}); }
+
+Result<void> TunDevice::set_mtu(uint16_t mtu) {
+    auto netlink = Netlink::open();
+    if (!netlink) return std::unexpected(netlink.error());
+    const int error = netlink->set_mtu(interface_index_, mtu);
+    if (error == 0) return {};
+    return fail("cannot set the MTU of " + interface_ + " to " + std::to_string(mtu) + ": " +
+                error_text(error) + permission_remedy(error));
+}
+
+Result<void> TunDevice::set_addresses(const std::vector<IpPrefix>& addresses) {
+    std::string ipv6_problem;
+    if (auto set = apply_addresses(addresses, ipv6_problem); !set) return set;
+    // With an address the kernel takes away the routes that depended on it.
+    if (auto set = set_routes(routes_); !set) return set;
+    if (!ipv6_problem.empty()) return fail(std::move(ipv6_problem));
+    return {};
+}
+
+Result<void> TunDevice::apply_addresses(const std::vector<IpPrefix>& addresses,
+                                        std::string& ipv6_problem) {
+    auto netlink = Netlink::open();
+    if (!netlink) return std::unexpected(netlink.error());
+    const auto contains = [](const std::vector<IpPrefix>& list, const IpPrefix& one) {
+        return std::find(list.begin(), list.end(), one) != list.end();
+    };
+    // Twice: removing an IPv4 address may take away others of the same prefix, which then are
+    // secondary to it. New ones first, so that the device is never without and keeps its routes.
+    for (int round = 0; round < 2; ++round) {
+        std::vector<IpPrefix> present;
+        if (const int error = netlink->list_addresses(interface_index_, present); error != 0) {
+            return fail("cannot list the addresses of " + interface_ + ": " + error_text(error));
+        }
+        for (const IpPrefix& address : addresses) {
+            if (contains(present, address)) continue;
+            const int error = netlink->add_address(interface_index_, address);
+            if (error == 0 || error == EEXIST) continue;
+            Link link;
+            netlink->find_link(interface_, link);
+            const std::string message =
+                "cannot give " + address.text() + " to " + interface_ + ": ";
+            if (!address.address.is_v6() || error == EPERM) {
+                return fail(message + error_text(error) + permission_remedy(error));
+            }
+            ipv6_problem = message + why_ipv6_failed(error, link.mtu);
+        }
+        for (const IpPrefix& address : present) {
+            if (!contains(addresses, address)) netlink->remove_address(interface_index_, address);
+        }
+    }
+    return {};
+}
+
+Result<void> TunDevice::set_routes(const std::vector<IpPrefix>& prefixes) {
+    auto netlink = Netlink::open();
+    if (!netlink) return std::unexpected(netlink.error());
+    std::vector<Route> present;
+    if (const int error = netlink->list_routes(interface_index_, present); error != 0) {
+        return fail("cannot list the routes of " + interface_ + ": " + error_text(error));
+    }
+    std::vector<IpPrefix> wanted;
+    for (const IpPrefix& prefix : prefixes) wanted.push_back(prefix.masked());
+    for (const Route& route : present) {
+        const bool stays = route.is_automatic || std::find(wanted.begin(), wanted.end(),
+                                                           route.prefix) != wanted.end();
+        if (!stays) netlink->remove_route(interface_index_, route.prefix);
+    }
+    // All that can be set are; the error tells the first that could not.
+    std::string problem;
+    for (const IpPrefix& prefix : wanted) {
+        const auto is_it = [&prefix](const Route& route) { return route.prefix == prefix; };
+        if (std::any_of(present.begin(), present.end(), is_it)) continue;
+        const int error = netlink->add_route(interface_index_, prefix);
+        if (error == 0 || !problem.empty()) continue;
+        problem = "cannot route " + prefix.text() + " to " + interface_ + ": ";
+        problem += error == EEXIST ? "another interface has a route for exactly this prefix"
+                                   : error_text(error) + permission_remedy(error);
+    }
+    routes_ = std::move(wanted);
+    if (!problem.empty()) return fail(std::move(problem));
+    return {};
+}
+
+void TunDevice::report(std::vector<contract::OffloadReport>& offloads) const {
+    for (contract::OffloadReport offload : offloads_) {
+        for (const auto& uses : uses_) {
+            if (offload.name == "tun_tso") offload.uses += uses->tcp.value();
+            if (offload.name == "tun_uso") offload.uses += uses->udp.value();
+        }
+        offloads.push_back(std::move(offload));
+    }
+}
+
+}  // namespace sluice::io
