@@ -18,6 +18,8 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 #include "control/control_loop.h"
 #include "dataplane/base/result.h"
@@ -32,11 +34,12 @@ struct Request {
 
 struct Response {
     uint16_t status = 200;
-    std::string body;  // JSON text
+    std::string body;                                            // JSON text
+    std::vector<std::pair<std::string, std::string>> headers{};  // besides the usual ones
 };
 
-// Answers the request. Call it once, now or later, on the loop's thread; more calls, and calls after
-// the caller has left, do nothing.
+// Answers the request. Call it once, now or later, on the loop's thread; more calls, and calls
+// after the caller has left, do nothing.
 using Respond = std::function<void(Response)>;
 using Handler = std::function<void(const Request&, Respond)>;
 
@@ -59,9 +62,9 @@ struct ServerOptions {
 
 class Server {
   public:
-    // Makes the socket, and folders above it as needed. A socket that a process left which was killed
-    // is replaced. Errors: another node answers there; the path is taken by something else; no
-    // permission.
+    // Makes the socket, and folders above it as needed. A socket that a process left which was
+    // killed is replaced. Errors: another node answers there; the path is taken by something else;
+    // no permission.
     static Result<std::unique_ptr<Server>> open(control::ControlLoop& loop, std::string path,
                                                 ServerOptions options = {});
     // Closes every connection and removes the socket.
@@ -93,7 +96,7 @@ class Server {
     std::string path_;
     ServerOptions options_;
     int listener_ = -1;
-    ino_t inode_ = 0;  // of our socket file, so that we never remove another's
+    ino_t inode_ = 0;          // of our socket file, so that we never remove another's
     Connections connections_;  // oldest first
     std::map<std::string, std::map<std::string, Handler>> handlers_;  // path, method
     control::ControlLoop::TimerId resume_timer_ = 0;
