@@ -24,7 +24,7 @@ class RateLimiter {
 
   private:
     static constexpr size_t kWays = 8;
-    static constexpr Duration kPerMessage = seconds(1) / kSourceMessagesPerSecond;
+    static constexpr Duration kPerMessage = Duration(seconds(1)) / kSourceMessagesPerSecond;
 
     struct Source {
         uint64_t network = 0;  // an IPv4 address, or the first half of an IPv6 address
