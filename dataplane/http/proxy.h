@@ -72,7 +72,8 @@ class Proxy {
     // No new requests: idle connections close now, the others after the request in progress.
     void drain(Now now);
 
-    // The time, to be told before the handlers of a turn run: streams call the proxy back without it.
+    // The time, to be told before the handlers of a turn run: streams call the proxy back without
+    // it.
     void set_now(Now now);
     // Goes on with connections that paused for fairness; true when some are left for the next turn.
     bool run_pending();

@@ -1,0 +1,58 @@
+// What all connections of one worker share. Internal to this room.
+// Thread: the worker's. Ownership: the proxy's.
+#pragma once
+
+#include <array>
+#include <memory>
+#include <vector>
+
+#include "dataplane/http/answer.h"
+#include "dataplane/http/authority.h"
+#include "dataplane/http/buffer_pool.h"
+#include "dataplane/http/object_pool.h"
+#include "dataplane/http/proxy.h"
+#include "dataplane/http/site.h"
+#include "dataplane/http/upstream_pool.h"
+#include "dataplane/wire/http1_message.h"
+
+namespace sluice::http {
+
+class ClientConnection;
+class Exchange;
+
+struct Core {
+    Core(Connector& with_connector, const PeerDirectory& with_peers, Random& with_random,
+         TimerWheel& with_timers, DropCounters& with_drops);
+    ~Core();
+
+    Connector& connector;
+    const PeerDirectory& peers;
+    Random& random;
+    TimerWheel& timers;
+    DropCounters& drops;
+
+    Now now{};
+    HttpDate date;
+    BufferPool buffers;
+    UpstreamPool upstream;
+    std::shared_ptr<Site> site;  // null before the first snapshot
+    wire::Http1Limits head_limits;
+    bool draining = false;
+    uint64_t requests = 0;
+
+    // For the head that is being looked at. A head is taken apart and written anew within one call,
+    // so one place for all connections is enough.
+    std::vector<wire::Http1Field> fields;
+    std::vector<char> path;
+    std::vector<char> generous_path;
+    AuthorityStorage host;
+    AuthorityStorage target_host;
+
+    ObjectPool<ClientConnection> connections;
+    ObjectPool<Exchange> exchanges;
+    ClientConnection* first = nullptr;          // all connections
+    ClientConnection* first_pending = nullptr;  // those that paused for fairness, oldest first
+    ClientConnection* last_pending = nullptr;
+};
+
+}  // namespace sluice::http

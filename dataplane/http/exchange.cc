@@ -1,0 +1,314 @@
+// The bytes of a request and its response on their way.
+#include "dataplane/http/exchange.h"
+
+#include <algorithm>
+
+#include "dataplane/http/client_connection.h"
+#include "dataplane/http/header_rules.h"
+
+namespace sluice::http {
+
+namespace {
+
+// Informational responses before the final one. Software sends one or two; a server that goes on
+// and on would hold the client and us for ever.
+constexpr uint8_t kInterimMax = 16;
+
+void spend(size_t& budget, size_t bytes) {
+    budget -= std::min(budget, bytes);
+}
+
+}  // namespace
+
+Exchange::Exchange(Core& core, ClientConnection& client)
+    : core_(core), client_(client), site_(core.site), moved_at_(core.now.mono) {}
+
+Exchange::~Exchange() = default;
+
+void Exchange::on_stream_ready() {
+    server_readable_ = server_writable_ = true;
+    client_.run();  // may destroy this
+}
+
+Exchange::Result Exchange::pump(size_t& budget) {
+    while (!over_) {
+        bool moved = server_ != nullptr && pump_upload(budget);
+        if (!over_) moved = pump_download(budget) || moved;
+        if (over_) break;
+        if (!moved) {
+            watch_client();
+            if (over_) break;
+            if (server_ != nullptr && !server_flushed_) server_flushed_ = server_->stream().flush();
+            client_.upload().release_idle();
+            down_.release_idle();
+            return Result::kWaiting;
+        }
+        if (budget == 0) return Result::kYield;
+    }
+    return result_;
+}
+
+// One step of the request's way. True: something moved, so it is worth going on.
+bool Exchange::pump_upload(size_t& budget) {
+    if (upload_ != Upload::kGoing) return false;
+    Relay& up = client_.upload();
+    if (const auto fault = up.decode()) {
+        // The server has been told that a body comes, and it cannot be had.
+        core_.drops.add(DropReason::kHttpMalformed);
+        keep_client_ = false;
+        const wire::Http1FaultText text = text_of(*fault);
+        give_up(text.status, text.sentence);
+        return true;
+    }
+    bool moved = false;
+    if (server_writable_) {
+        const size_t before = budget;
+        const Relay::Wrote wrote = up.write(server_->stream(), budget);
+        moved = budget != before;
+        if (moved) {
+            if (!connected_) picked_->connect_succeeded();
+            connected_ = sent_any_ = true;
+            server_flushed_ = false;
+            moved_at_ = core_.now.mono;
+        }
+        if (wrote == Relay::Wrote::kBroken) {
+            // It may have answered before it stopped listening.
+            upload_ = Upload::kAbandoned;
+            server_readable_ = true;
+            return true;
+        }
+        if (wrote == Relay::Wrote::kBlocked) server_writable_ = false;
+    }
+    if (up.sink_complete()) {
+        upload_ = Upload::kDone;
+        return true;
+    }
+    return read_client() || moved;
+}
+
+bool Exchange::read_client() {
+    Relay& up = client_.upload();
+    if (up.has_payload() || up.source_complete() || !client_.readable) return false;
+    const Relay::Filled filled = up.fill(client_.stream(), core_.buffers, Relay::Room::kFixed);
+    switch (filled.status) {
+        case IoStatus::kOk:
+            return true;
+        case IoStatus::kWouldBlock:
+            client_.readable = filled.full;
+            return false;
+        case IoStatus::kEnd:
+        case IoStatus::kError:
+            abort();
+            return true;
+    }
+    return false;
+}
+
+bool Exchange::pump_download(size_t& budget) {
+    switch (download_) {
+        case Download::kAwaiting:
+            return server_ != nullptr && await_response(budget);
+        case Download::kBody:
+            return stream_body(budget);
+        case Download::kOwnAnswer: {
+            const bool moved = write_client(budget);
+            if (!over_ && down_.sink_complete()) finish();
+            return moved || over_;
+        }
+    }
+    return false;
+}
+
+bool Exchange::await_response(size_t& budget) {
+    bool moved = false;
+    if (down_.head_waits()) {  // an informational response
+        moved = write_client(budget);
+        if (over_ || down_.head_waits()) return moved;
+    }
+    switch (scanner_.scan(down_.raw(), wire::Http1Kind::kResponse, core_.head_limits)) {
+        case wire::Http1HeadScanner::Result::kFault:
+            server_misbehaved();
+            return true;
+        case wire::Http1HeadScanner::Result::kComplete:
+            take_response_head(down_.raw().first(scanner_.head_size()));
+            return true;
+        case wire::Http1HeadScanner::Result::kMore:
+            break;
+    }
+    if (!server_readable_) return moved;
+    const Relay::Filled filled =
+        down_.fill(server_->stream(), core_.buffers, Relay::Room::kMayGrow);
+    switch (filled.status) {
+        case IoStatus::kOk:
+            spend(budget, filled.bytes);
+            // An answer to a request that was not asked: of whom, and whose will the next one be?
+            if (!sent_any_) server_misbehaved();
+            return true;
+        case IoStatus::kWouldBlock:
+            server_readable_ = false;
+            return moved;
+        case IoStatus::kEnd:
+        case IoStatus::kError:
+            server_failed();
+            return true;
+    }
+    return moved;
+}
+
+void Exchange::take_response_head(Bytes head) {
+    const auto response = wire::parse_response_head(head, core_.fields);
+    if (!response) return server_misbehaved();
+    const auto framing = frame_response(*response, to_head_);
+    // We never ask for another protocol, so nobody may switch to one.
+    if (!framing || response->status == 101) return server_misbehaved();
+    const bool interim = response->status < 200;
+    if (interim && ++interim_count_ > kInterimMax) return server_misbehaved();
+    if (interim && client_old_) {  // which knows no such thing
+        down_.skip_raw(head.size());
+        scanner_.reset();
+        return;
+    }
+
+    ForwardedResponse forwarded{.framing = *framing, .chunked = false, .close = false, .date = {}};
+    if (!interim) {
+        const bool no_length =
+            framing->body.kind == BodyKind::kChunked || framing->body.kind == BodyKind::kUntilClose;
+        forwarded.chunked = no_length && !client_old_;
+        // A client that has not sent its whole request by now might send the rest, or might not:
+        // either way the next request could not be found.
+        keep_client_ = keep_client_ && !core_.draining && client_.upload().source_complete() &&
+                       (!no_length || forwarded.chunked);
+        forwarded.close = !keep_client_;
+        forwarded.date = core_.date.text(core_.now.wall);
+    }
+    wire::Http1HeadWriter writer(
+        down_.lease_head(core_.buffers, head.size() + BufferPool::kHeadGrowth));
+    write_response(*response, forwarded, writer);
+    if (!writer.ok()) return server_misbehaved();
+    down_.set_head(writer.size(), false);
+    down_.skip_raw(head.size());
+    scanner_.reset();
+    if (interim) return;
+    down_.begin_body(framing->body, forwarded.chunked);
+    server_reusable_ = framing->reusable;
+    download_ = Download::kBody;
+    client_.upload().drop_head();
+}
+
+bool Exchange::stream_body(size_t& budget) {
+    if (down_.decode()) {
+        ++picked_->failures;
+        abort();
+        return true;
+    }
+    const bool moved = write_client(budget);
+    if (over_) return true;
+    if (down_.sink_complete()) {
+        finish();
+        return true;
+    }
+    if (down_.has_payload() || down_.source_complete() || !server_readable_) return moved;
+    const Relay::Filled filled = down_.fill(server_->stream(), core_.buffers, Relay::Room::kFixed);
+    switch (filled.status) {
+        case IoStatus::kOk:
+            spend(budget, filled.bytes);
+            moved_at_ = core_.now.mono;
+            return true;
+        case IoStatus::kWouldBlock:
+            server_readable_ = false;
+            return moved;
+        case IoStatus::kEnd:
+            if (down_.source_ended()) return true;
+            [[fallthrough]];
+        case IoStatus::kError:
+            // The client must not take what it has for the whole.
+            ++picked_->failures;
+            abort();
+            return true;
+    }
+    return moved;
+}
+
+bool Exchange::write_client(size_t& budget) {
+    if (!client_.writable) return false;
+    const size_t before = budget;
+    const Relay::Wrote wrote = down_.write(client_.stream(), budget);
+    const bool moved = budget != before;
+    if (moved) {
+        client_.flushed = false;
+        moved_at_ = core_.now.mono;
+    }
+    if (wrote == Relay::Wrote::kBlocked) client_.writable = false;
+    if (wrote == Relay::Wrote::kBroken) {
+        abort();
+        return true;
+    }
+    return moved;
+}
+
+// While the server works the client has nothing to say, but it may hang up, and then the server's
+// work is for nobody. What it does say is its next request, and stays in the buffer.
+void Exchange::watch_client() {
+    if (upload_ != Upload::kDone) return;
+    while (client_.readable) {
+        const Relay::Filled filled =
+            client_.upload().fill(client_.stream(), core_.buffers, Relay::Room::kFixed);
+        if (filled.status == IoStatus::kOk) continue;
+        if (filled.status != IoStatus::kWouldBlock) return abort();
+        if (filled.full) return;
+        client_.readable = false;
+    }
+}
+
+void Exchange::finish() {
+    release_server();
+    over_ = true;
+    result_ = keep_client_ ? Result::kKeepAlive : Result::kClose;
+}
+
+void Exchange::abort() {
+    end_server();
+    over_ = true;
+    result_ = Result::kAbort;
+}
+
+Instant Exchange::deadline() const {
+    const contract::HttpLimits& limits = site_->snapshot->limits;
+    const Instant progress = moved_at_ + limits.progress_timeout;
+    if (download_ == Download::kOwnAnswer || down_.head_waits()) return progress;
+    if (download_ == Download::kBody) {
+        // Servers that send events as they happen may be silent for long; clients have no reason
+        // not to read.
+        if (down_.sink_waits()) return progress;
+        return moved_at_ + std::max(limits.progress_timeout, backend_->config.response_timeout);
+    }
+    if (!connected_) return attempt_at_ + backend_->config.connect_timeout;
+    if (upload_ == Upload::kGoing) return progress;
+    return moved_at_ + backend_->config.response_timeout;
+}
+
+void Exchange::on_deadline() {
+    if (download_ == Download::kOwnAnswer || down_.sink_waits()) {
+        core_.drops.add(DropReason::kClientTimeout);
+        return abort();
+    }
+    if (download_ == Download::kBody) {
+        ++picked_->failures;
+        return abort();
+    }
+    if (!connected_) {
+        end_server();
+        if (!next_server()) return give_up(504, "the server did not take the connection in time");
+        client_.upload().rewind_head();
+        return connect(false);
+    }
+    if (upload_ == Upload::kGoing && !client_.upload().sink_waits()) {
+        core_.drops.add(DropReason::kClientTimeout);
+        keep_client_ = false;
+        return give_up(408, "the request's body did not arrive in time");
+    }
+    ++picked_->failures;
+    give_up(504, "the server did not answer in time");
+}
+
+}  // namespace sluice::http

@@ -1,0 +1,137 @@
+// One request and its response, from the moment the request's head is complete.
+//
+//   begin()  parse → frame → host and path → route → auth → server → new head
+//   pump()   request up, response down, both at once, as far as the streams go
+//
+// The steps are tried in the order above and the first that fails gives the answer; README.md has
+// the whole path. Retrying: while no byte of the response has come, a request may be sent once more
+// if nothing of it was taken by a server, or if the connection had been used before, the method is
+// idempotent and no part of the body is gone (RFC 9110 section 9.2.2).
+//
+// Internal to this room. Thread: the worker's. Memory: from Core's pools.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <expected>
+#include <memory>
+#include <string_view>
+
+#include "dataplane/base/byte_stream.h"
+#include "dataplane/http/core.h"
+#include "dataplane/http/relay.h"
+
+namespace sluice::http {
+
+class Exchange final : public StreamHandler {
+  public:
+    enum class Result : uint8_t {
+        kWaiting,    // for a stream or a deadline
+        kYield,      // could go on, but used its share of this turn
+        kKeepAlive,  // over; the client's connection is ready for its next request
+        kClose,      // over; the client's connection ends in an orderly way
+        kAbort,      // cut off; the client must be able to tell, so its connection just breaks
+    };
+
+    Exchange(Core& core, ClientConnection& client);
+    ~Exchange();
+    Exchange(const Exchange&) = delete;
+    Exchange& operator=(const Exchange&) = delete;
+
+    // One of the three, first. `head`: complete, at the front of the client's raw bytes.
+    void begin(Bytes head);
+    void refuse(wire::Http1Fault fault);
+    void refuse_slow_head();
+
+    Result pump(size_t& budget);
+
+    Instant deadline() const;
+    // The deadline has come. pump() afterwards tells what became of it.
+    void on_deadline();
+
+    void on_stream_ready() override;
+
+  private:
+    enum class Upload : uint8_t {
+        kGoing,
+        kDone,       // the whole request was written
+        kAbandoned,  // nothing more of it will be: the server broke, or the answer is our own
+    };
+    enum class Download : uint8_t {
+        kAwaiting,  // the head of the server's response
+        kBody,
+        kOwnAnswer,
+    };
+    struct Target;
+
+    // exchange_request.cc: what the client asked for
+    std::expected<Target, wire::Http1Fault> read_target(const wire::Http1RequestHead& head);
+    void route(const wire::Http1RequestHead& head, const Target& target, size_t head_size);
+    void forward(const wire::Http1RequestHead& head, const Target& target, const std::string* peer,
+                 size_t head_size);
+    void welcome(std::string_view host, const std::string* peer);
+    void refuse(uint16_t status, std::string_view sentence);
+    void answer(uint16_t status, std::string_view content_type, std::string_view body);
+
+    // exchange_upstream.cc: servers and what becomes of them
+    bool pick_server();
+    bool next_server();
+    void connect(bool fresh);
+    std::unique_ptr<ServerConnection> take_idle();
+    void server_failed();
+    void server_misbehaved();
+    void give_up(uint16_t status, std::string_view sentence);
+    bool may_repeat() const;
+    void release_server();
+    void end_server();
+
+    // exchange.cc: bytes
+    bool pump_upload(size_t& budget);
+    bool read_client();
+    bool pump_download(size_t& budget);
+    bool await_response(size_t& budget);
+    void take_response_head(Bytes head);
+    bool stream_body(size_t& budget);
+    bool write_client(size_t& budget);
+    void watch_client();
+    void finish();
+    void abort();
+
+    Core& core_;
+    ClientConnection& client_;
+    std::shared_ptr<Site> site_;
+    Backend* backend_ = nullptr;
+    std::unique_ptr<ServerConnection> server_;
+    Server* picked_ = nullptr;
+    Relay down_;
+    wire::Http1HeadScanner scanner_;
+
+    Instant attempt_at_{};  // when the connection to the server was begun
+    Instant moved_at_{};    // when a byte moved last, in either direction
+    BodyFraming request_body_;
+
+    // Servers that could not be connected to. Three: when so many are dead, waiting for more of
+    // them costs the client more than it may gain.
+    std::array<uint32_t, 3> tried_{};
+    uint32_t picked_index_ = 0;
+    uint8_t tried_count_ = 0;
+    uint8_t interim_count_ = 0;
+    Upload upload_ = Upload::kGoing;
+    Download download_ = Download::kAwaiting;
+    Result result_ = Result::kWaiting;
+    bool over_ = false;
+    bool client_old_ = false;  // HTTP/1.0
+    bool to_head_ = false;
+    bool idempotent_ = false;
+    bool expects_continue_ = false;
+    bool repeated_ = false;
+    bool keep_client_ = true;
+    bool server_readable_ = false;
+    bool server_writable_ = false;
+    bool server_flushed_ = true;
+    bool connected_ = false;        // the server took something, now or in an earlier exchange
+    bool sent_any_ = false;         // the server took something of this request
+    bool server_reusable_ = false;  // by what its response's head said
+};
+
+}  // namespace sluice::http

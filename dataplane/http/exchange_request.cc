@@ -1,0 +1,220 @@
+// What the client asked for, and which answer or server that leads to.
+#include <algorithm>
+#include <array>
+
+#include "dataplane/http/answer.h"
+#include "dataplane/http/auth.h"
+#include "dataplane/http/client_connection.h"
+#include "dataplane/http/exchange.h"
+#include "dataplane/http/header_names.h"
+#include "dataplane/http/header_rules.h"
+
+namespace sluice::http {
+
+using wire::Http1Fault;
+
+struct Exchange::Target {
+    Authority authority;
+    NormalPath path;         // what is routed
+    std::string_view sent;   // what is passed on: the same, or "*"
+    std::string_view query;  // with its '?', or empty
+};
+
+namespace {
+
+// Methods whose request may be sent twice without doing more than once (RFC 9110 section 9.2.2).
+bool is_idempotent(std::string_view method) {
+    return method == "GET" || method == "HEAD" || method == "OPTIONS" || method == "PUT" ||
+           method == "DELETE";
+}
+
+// What follows "http://" or "https://", or nothing.
+std::string_view after_scheme(std::string_view target) {
+    for (const std::string_view scheme :
+         {std::string_view("http://"), std::string_view("https://")})
+        if (target.size() > scheme.size() &&
+            wire::equals_ignoring_case(target.substr(0, scheme.size()), scheme))
+            return target.substr(scheme.size());
+    return {};
+}
+
+struct TargetParts {
+    std::string_view authority;  // absolute form only
+    std::string_view path;
+    std::string_view query;
+};
+
+// RFC 9112 section 3.2: origin-form and absolute-form. A fragment is never sent.
+std::expected<TargetParts, Http1Fault> split_target(std::string_view target) {
+    TargetParts parts;
+    if (target.find('#') != std::string_view::npos)
+        return std::unexpected(Http1Fault::kTargetSyntax);
+    if (target.front() != '/') {
+        const std::string_view rest = after_scheme(target);
+        const size_t end = std::min(rest.find_first_of("/?"), rest.size());
+        if (end == 0) return std::unexpected(Http1Fault::kTargetSyntax);
+        parts.authority = rest.substr(0, end);
+        target = rest.substr(end);
+    }
+    const size_t question = std::min(target.find('?'), target.size());
+    parts.path = question == 0 ? std::string_view("/") : target.substr(0, question);
+    parts.query = target.substr(question);
+    return parts;
+}
+
+}  // namespace
+
+void Exchange::begin(Bytes head) {
+    const auto request = wire::parse_request_head(head, core_.fields);
+    if (!request) return refuse(request.error());
+    to_head_ = request->method == "HEAD";
+    client_old_ = request->minor_version == 0;
+    idempotent_ = is_idempotent(request->method);
+    // CONNECT would make a tunnel of us, TRACE would show our headers to whoever asks.
+    if (request->method == "CONNECT" || request->method == "TRACE")
+        return refuse(Http1Fault::kMethodUnsupported);
+    const auto framing = frame_request(*request);
+    if (!framing) return refuse(framing.error());
+    const auto target = read_target(*request);
+    if (!target) return refuse(target.error());
+
+    ++core_.requests;
+    keep_client_ = !framing->close;
+    expects_continue_ = framing->expects_continue;
+    request_body_ = framing->body;
+    // The views of the head stay good: nothing moves in the buffer before the next read.
+    client_.upload().skip_raw(head.size());
+    client_.upload().begin_body(request_body_, request_body_.kind == BodyKind::kChunked);
+    route(*request, *target, head.size());
+}
+
+std::expected<Exchange::Target, Http1Fault> Exchange::read_target(
+    const wire::Http1RequestHead& head) {
+    const wire::Http1Field* host = nullptr;
+    for (const wire::Http1Field& field : head.fields) {
+        const NamedHeader named = recognise(field.name);
+        if (named.name != HeaderName::kHost || named.disguised) continue;
+        if (host != nullptr) return std::unexpected(Http1Fault::kHostRepeated);
+        host = &field;
+    }
+    if (host == nullptr && head.minor_version > 0) return std::unexpected(Http1Fault::kHostMissing);
+
+    Target target;
+    if (host != nullptr) {
+        const auto authority = parse_authority(host->value, core_.host);
+        if (!authority) return std::unexpected(authority.error());
+        target.authority = *authority;
+    }
+    if (head.target == "*") {
+        if (head.method != "OPTIONS") return std::unexpected(Http1Fault::kTargetSyntax);
+        target.path = {"/", "/"};
+        target.sent = "*";
+        return target;
+    }
+    const auto parts = split_target(head.target);
+    if (!parts) return std::unexpected(parts.error());
+    if (!parts->authority.empty()) {
+        const auto authority = parse_authority(parts->authority, core_.target_host);
+        if (!authority) return std::unexpected(authority.error());
+        if (host != nullptr && authority->text != target.authority.text)
+            return std::unexpected(Http1Fault::kHostConflict);
+        target.authority = *authority;
+    }
+    const auto path = normalise_path(parts->path, core_.path, core_.generous_path);
+    if (!path) return std::unexpected(path.error());
+    target.path = *path;
+    target.sent = path->path;
+    target.query = parts->query;
+    return target;
+}
+
+void Exchange::route(const wire::Http1RequestHead& head, const Target& target, size_t head_size) {
+    const auto found = site_->routes.match(target.authority.host, target.path);
+    if (!found) {
+        if (found.error() == RouteTable::Miss::kAmbiguous)
+            return refuse(Http1Fault::kPathAmbiguous);
+        return refuse(404, "no route leads from this host and path");
+    }
+    ++site_->route_requests[*found];
+    const contract::RouteConfig& route = site_->snapshot->routes[*found];
+    const Caller caller = identify(client_.facts(), core_.peers);
+    if (!may_pass(route.auth, caller))
+        return refuse(403, "only devices of the tunnel may use this address");
+    backend_ = &site_->backends[route.backend];
+    if (!pick_server()) return refuse(503, "no server takes requests for this address");
+    if (picked_->config().kind == contract::ServerKind::kWelcome) {
+        ++picked_->requests;
+        return welcome(target.authority.host, caller.peer);
+    }
+    forward(head, target, caller.peer, head_size);
+}
+
+void Exchange::forward(const wire::Http1RequestHead& head, const Target& target,
+                       const std::string* peer, size_t head_size) {
+    const ForwardedRequest forwarded{
+        .path = target.sent,
+        .query = target.query,
+        .authority = target.authority,
+        .body = request_body_,
+        .expects_continue = expects_continue_,
+        .client_address = client_.address_text(),
+        .encrypted = client_.facts().encrypted,
+        .peer = peer != nullptr ? std::string_view(*peer) : std::string_view(),
+    };
+    Relay& up = client_.upload();
+    wire::Http1HeadWriter writer(up.lease_head(core_.buffers, head_size + BufferPool::kHeadGrowth));
+    write_request(head, forwarded, writer);
+    if (!writer.ok()) return refuse(Http1Fault::kHeadTooLarge);
+    up.set_head(writer.size(), true);
+    connect(false);
+}
+
+void Exchange::welcome(std::string_view host, const std::string* peer) {
+    std::array<uint8_t, 4096> body;
+    const size_t size = write_welcome_body(
+        host, peer != nullptr ? std::string_view(*peer) : std::string_view(), body);
+    answer(200, "text/html; charset=utf-8", as_text({body.data(), size}));
+}
+
+void Exchange::refuse(Http1Fault fault) {
+    // Where the next request would begin is anybody's guess now.
+    keep_client_ = false;
+    core_.drops.add(DropReason::kHttpMalformed);
+    const wire::Http1FaultText text = text_of(fault);
+    refuse(text.status, text.sentence);
+}
+
+void Exchange::refuse_slow_head() {
+    keep_client_ = false;
+    core_.drops.add(DropReason::kClientTimeout);
+    refuse(408, "the request did not arrive in time");
+}
+
+void Exchange::refuse(uint16_t status, std::string_view sentence) {
+    std::array<uint8_t, 512> body;
+    const size_t size = write_refusal_body(status, sentence, body);
+    answer(status, "text/plain; charset=utf-8", as_text({body.data(), size}));
+}
+
+void Exchange::answer(uint16_t status, std::string_view content_type, std::string_view body) {
+    upload_ = Upload::kAbandoned;
+    download_ = Download::kOwnAnswer;
+    moved_at_ = core_.now.mono;
+    // A body that is here already is passed over; for one that is still to come the connection ends
+    // after the answer, or else the body would be read as the next request.
+    Relay& up = client_.upload();
+    const auto fault = up.decode();
+    keep_client_ = keep_client_ && !fault && up.source_complete() && !core_.draining;
+    const size_t size = write_answer({.status = status,
+                                      .content_type = content_type,
+                                      .body = body,
+                                      .close = !keep_client_,
+                                      .head_only = to_head_,
+                                      .date = core_.date.text(core_.now.wall)},
+                                     down_.lease_head(core_.buffers, BufferPool::kSmall));
+    if (size == 0) return abort();
+    down_.set_head(size, false);
+    down_.begin_body({BodyKind::kNone, 0}, false);
+}
+
+}  // namespace sluice::http

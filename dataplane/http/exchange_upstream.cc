@@ -1,0 +1,120 @@
+// Servers: which one is asked, when another is tried, and what becomes of the connection.
+#include <algorithm>
+
+#include "dataplane/http/client_connection.h"
+#include "dataplane/http/exchange.h"
+
+namespace sluice::http {
+
+bool Exchange::pick_server() {
+    const auto untried = [this](uint32_t index) {
+        const auto end = tried_.begin() + tried_count_;
+        return std::find(tried_.begin(), end, index) == end &&
+               (tried_count_ == 0 ||
+                backend_->servers[index]->config().kind == contract::ServerKind::kHttp);
+    };
+    auto index = backend_->balancer.pick([&](uint32_t candidate) {
+        return untried(candidate) && !backend_->servers[candidate]->avoided(core_.now);
+    });
+    // If all are in trouble, the trouble may be over.
+    if (!index) index = backend_->balancer.pick(untried);
+    if (!index) return false;
+    picked_index_ = *index;
+    picked_ = backend_->servers[*index].get();
+    return true;
+}
+
+// The picked server cannot be connected to: the next one, if there is one.
+bool Exchange::next_server() {
+    ++picked_->failures;
+    picked_->connect_failed(core_.now);
+    tried_[tried_count_++] = picked_index_;
+    return tried_count_ < tried_.size() && pick_server();
+}
+
+std::unique_ptr<ServerConnection> Exchange::take_idle() {
+    for (;;) {
+        auto connection = picked_->take_idle();
+        // A request that cannot be repeated looks first whether the server has just hung up. One
+        // that can finds out by itself, and saves the look.
+        if (connection == nullptr || idempotent_ || connection->is_silent()) return connection;
+    }
+}
+
+void Exchange::connect(bool fresh) {
+    for (;;) {
+        if (!fresh) server_ = take_idle();
+        if (server_ == nullptr) {
+            if (auto stream = core_.connector.connect(picked_->config().address))
+                server_ = std::make_unique<ServerConnection>(*picked_, std::move(stream));
+        }
+        if (server_ != nullptr) break;
+        if (!next_server()) return give_up(502, "no server could be reached");
+        fresh = false;
+    }
+    ++picked_->requests;
+    server_->stream().set_handler(this);
+    upload_ = Upload::kGoing;
+    connected_ = server_->reused();
+    sent_any_ = false;
+    server_readable_ = !server_->reused();  // one that waited has been read until kWouldBlock
+    server_writable_ = true;
+    server_flushed_ = true;
+    attempt_at_ = moved_at_ = core_.now.mono;
+}
+
+bool Exchange::may_repeat() const {
+    // A connection that had been waiting may have been closed by the server in the very moment in
+    // which we wrote to it. A new one has no such excuse.
+    return server_->reused() && !repeated_ && down_.raw().empty() && interim_count_ == 0 &&
+           !client_.upload().body_sent_any() && (idempotent_ || !sent_any_);
+}
+
+// The connection broke or ended before a response's head was complete.
+void Exchange::server_failed() {
+    const bool never_connected = !connected_;
+    const bool repeat = may_repeat();
+    end_server();
+    if (never_connected) {
+        if (!next_server()) return give_up(502, "no server could be reached");
+        client_.upload().rewind_head();
+        return connect(false);
+    }
+    if (repeat) {
+        repeated_ = true;
+        client_.upload().rewind_head();
+        return connect(true);
+    }
+    ++picked_->failures;
+    give_up(502, "the server ended the connection without an answer");
+}
+
+void Exchange::server_misbehaved() {
+    ++picked_->failures;
+    give_up(502, "the server's answer is not valid HTTP");
+}
+
+void Exchange::give_up(uint16_t status, std::string_view sentence) {
+    end_server();
+    // Once a byte of a response has gone out, only the end of the connection can say that it
+    // failed.
+    if (download_ != Download::kAwaiting || down_.head_waits()) return abort();
+    down_.end_message();
+    refuse(status, sentence);
+}
+
+// After a complete response: the connection waits for the next request, if nothing about it is in
+// doubt.
+void Exchange::release_server() {
+    if (server_ == nullptr) return;
+    const bool clean =
+        server_reusable_ && upload_ == Upload::kDone && down_.raw().empty() && server_->is_silent();
+    if (clean) picked_->give_back(std::move(server_), core_.now);
+    server_.reset();
+}
+
+void Exchange::end_server() {
+    server_.reset();
+}
+
+}  // namespace sluice::http

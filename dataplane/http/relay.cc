@@ -1,0 +1,203 @@
+#include "dataplane/http/relay.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "dataplane/base/check.h"
+
+namespace sluice::http {
+
+void Relay::make_room(BufferPool& buffers, Room room) {
+    const uint32_t raw_size = raw_end_ - raw_begin_;
+    if (raw_size == 0) {
+        // Bytes that keep filling a small buffer are taken in large pieces from now on.
+        const bool large = filled_last_time_ && room == Room::kFixed;
+        const size_t wanted = large ? buffers.large() : BufferPool::kSmall;
+        if (buffer_.size() != wanted)
+            buffer_ = large ? buffers.lease_large() : buffers.lease_small();
+    } else if (raw_begin_ > 0) {
+        std::memmove(buffer_.data(), buffer_.data() + raw_begin_, raw_size);
+    }
+    payload_begin_ = payload_end_ = raw_begin_ = 0;
+    raw_end_ = raw_size;
+    if (room == Room::kMayGrow && raw_end_ == buffer_.size() && buffer_.size() < buffers.large()) {
+        Buffer larger = buffers.lease_large();
+        std::memcpy(larger.data(), buffer_.data(), raw_end_);
+        buffer_ = std::move(larger);
+    }
+}
+
+Relay::Filled Relay::fill(ByteStream& source, BufferPool& buffers, Room room) {
+    SLUICE_CHECK(!has_payload());
+    make_room(buffers, room);
+    MutableBytes into = buffer_.span().subspan(raw_end_);
+    if (chunked_out_ && into.size() > 2 * kFrameMax) into = into.first(into.size() - kFrameMax);
+    if (into.empty()) return {IoStatus::kWouldBlock, 0, true};
+    const IoResult read = source.read(into);
+    if (read.status == IoStatus::kOk) {
+        SLUICE_CHECK(read.bytes > 0 && read.bytes <= into.size());
+        raw_end_ += static_cast<uint32_t>(read.bytes);
+        filled_last_time_ = read.bytes == into.size();
+    }
+    return {read.status, read.bytes, false};
+}
+
+void Relay::begin_body(BodyFraming framing, bool chunked_out) {
+    kind_ = framing.kind;
+    left_ = framing.length;
+    decoder_ = {};
+    chunked_out_ = chunked_out;
+    last_chunk_framed_ = false;
+    body_sent_any_ = false;
+    payload_begin_ = payload_end_ = raw_begin_;
+    source_complete_ =
+        kind_ == BodyKind::kNone || (kind_ == BodyKind::kLength && framing.length == 0);
+}
+
+// Payload is kept in one piece, so that many small chunks of the source become one of the sink.
+void Relay::take_payload(Bytes payload) {
+    const auto from = static_cast<uint32_t>(payload.data() - buffer_.data());
+    if (!has_payload()) payload_begin_ = payload_end_ = from;
+    if (payload_end_ != from)
+        std::memmove(buffer_.data() + payload_end_, payload.data(), payload.size());
+    payload_end_ += static_cast<uint32_t>(payload.size());
+}
+
+std::optional<wire::Http1Fault> Relay::decode() {
+    using Result = wire::Http1ChunkedDecoder::Result;
+    while (!source_complete_ && raw_begin_ < raw_end_) {
+        const Bytes input = raw();
+        if (kind_ != BodyKind::kChunked) {
+            const size_t size =
+                kind_ == BodyKind::kLength ? std::min<uint64_t>(left_, input.size()) : input.size();
+            take_payload(input.first(size));
+            raw_begin_ += static_cast<uint32_t>(size);
+            left_ -= kind_ == BodyKind::kLength ? size : 0;
+            source_complete_ = kind_ == BodyKind::kLength && left_ == 0;
+            continue;
+        }
+        const wire::Http1ChunkedDecoder::Step step = decoder_.next(input);
+        if (step.result == Result::kFault) return decoder_.fault();
+        if (step.result == Result::kPayload) take_payload(step.payload);
+        raw_begin_ += static_cast<uint32_t>(step.consumed);
+        source_complete_ = step.result == Result::kEnd;
+    }
+    return std::nullopt;
+}
+
+bool Relay::source_ended() {
+    if (kind_ == BodyKind::kUntilClose) source_complete_ = true;
+    return source_complete_;
+}
+
+MutableBytes Relay::lease_head(BufferPool& buffers, size_t bytes_max) {
+    SLUICE_CHECK(!head_waits());
+    head_ = buffers.lease_for(bytes_max);
+    head_begin_ = head_end_ = 0;
+    return head_.span();
+}
+
+void Relay::set_head(size_t bytes, bool keep) {
+    head_begin_ = 0;
+    head_end_ = static_cast<uint32_t>(bytes);
+    keep_head_ = keep;
+}
+
+void Relay::drop_head() {
+    keep_head_ = false;
+    if (head_waits()) return;
+    head_begin_ = head_end_ = 0;
+    head_.release();
+}
+
+void Relay::open_frame() {
+    if (frame_waits()) return;
+    frame_left_ = payload_end_ - payload_begin_;
+    if (!chunked_out_) return;
+    suffix_begin_ = suffix_end_ = prefix_begin_ = prefix_end_ = 0;
+    if (frame_left_ > 0) {
+        const wire::Http1ChunkPrefix prefix(frame_left_);
+        std::ranges::copy(prefix.text(), prefix_.begin());
+        prefix_end_ = static_cast<uint8_t>(prefix.text().size());
+        suffix_end_ = wire::kHttp1ChunkSuffix.size();
+        if (source_complete_) suffix_end_ = kSuffix.size();
+        last_chunk_framed_ = source_complete_;
+    } else if (source_complete_ && !last_chunk_framed_) {
+        suffix_begin_ = wire::kHttp1ChunkSuffix.size();
+        suffix_end_ = kSuffix.size();
+        last_chunk_framed_ = true;
+    }
+}
+
+Relay::Wrote Relay::write(ByteStream& sink, size_t& budget) {
+    bool some = false;
+    for (;;) {
+        open_frame();
+        std::array<Bytes, 4> pieces;
+        size_t count = 0;
+        size_t size = 0;
+        const auto add = [&](Bytes piece) {
+            if (piece.empty()) return;
+            pieces[count++] = piece;
+            size += piece.size();
+        };
+        add({head_.data() + head_begin_, head_end_ - head_begin_});
+        add(as_bytes({prefix_.data() + prefix_begin_, size_t{prefix_end_} - prefix_begin_}));
+        add({buffer_.data() + payload_begin_, frame_left_});
+        add(as_bytes(kSuffix.substr(suffix_begin_, suffix_end_ - suffix_begin_)));
+        if (count == 0 || budget == 0) return some ? Wrote::kSome : Wrote::kNothing;
+        const IoResult written = sink.write({pieces.data(), count});
+        if (written.status != IoStatus::kOk) {
+            if (written.status != IoStatus::kWouldBlock) return Wrote::kBroken;
+            return Wrote::kBlocked;
+        }
+        SLUICE_CHECK(written.bytes > 0 && written.bytes <= size);
+        some = true;
+        consume(written.bytes);
+        budget -= std::min(budget, written.bytes);
+    }
+}
+
+void Relay::consume(size_t bytes) {
+    const auto take = [&bytes](auto& begin, auto end) {
+        const size_t taken = std::min<size_t>(bytes, end - begin);
+        begin = static_cast<std::remove_reference_t<decltype(begin)>>(begin + taken);
+        bytes -= taken;
+        return taken;
+    };
+    take(head_begin_, head_end_);
+    if (!head_waits() && !keep_head_) drop_head();
+    body_sent_any_ = body_sent_any_ || bytes > 0;
+    take(prefix_begin_, prefix_end_);
+    const auto payload = static_cast<uint32_t>(take(payload_begin_, payload_begin_ + frame_left_));
+    frame_left_ -= payload;
+    take(suffix_begin_, suffix_end_);
+    SLUICE_CHECK(bytes == 0);
+}
+
+bool Relay::sink_complete() const {
+    return source_complete_ && !sink_waits() && (!chunked_out_ || last_chunk_framed_);
+}
+
+void Relay::end_message() {
+    head_begin_ = head_end_ = 0;
+    keep_head_ = false;
+    head_.release();
+    payload_begin_ = payload_end_ = raw_begin_;
+    prefix_begin_ = prefix_end_ = suffix_begin_ = suffix_end_ = 0;
+    frame_left_ = 0;
+    kind_ = BodyKind::kNone;
+    source_complete_ = true;
+    chunked_out_ = false;
+    last_chunk_framed_ = false;
+    body_sent_any_ = false;
+    filled_last_time_ = false;
+}
+
+void Relay::release_idle() {
+    if (has_payload() || raw_begin_ < raw_end_) return;
+    payload_begin_ = payload_end_ = raw_begin_ = raw_end_ = 0;
+    buffer_.release();
+}
+
+}  // namespace sluice::http

@@ -1,0 +1,121 @@
+// One direction of an exchange: bytes read from a source, taken out of its framing, put into the
+// sink's framing, written to the sink.
+//
+// A new head waits in a buffer of its own; the body stays where it was read, and is written from
+// there. Nothing is read while there is payload that the sink has not taken: that is the whole
+// back-pressure.
+//
+//   buffer   [ sent | payload | (gap) | raw, not looked at yet | room ]
+//
+// Memory: up to two buffers while bytes move, none otherwise. Thread: the worker's.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+
+#include "dataplane/base/byte_stream.h"
+#include "dataplane/http/body_framing.h"
+#include "dataplane/http/buffer_pool.h"
+#include "dataplane/wire/http1_chunked.h"
+
+namespace sluice::http {
+
+class Relay {
+  public:
+    // --- The source's side -------------------------------------------------------------------
+
+    enum class Room : uint8_t {
+        kMayGrow,  // for heads: a small buffer that is full becomes a large one
+        kFixed,
+    };
+    // Reads once. Precondition: no payload is left. kWouldBlock with `full`: there is no room.
+    struct Filled {
+        IoStatus status = IoStatus::kWouldBlock;
+        size_t bytes = 0;
+        bool full = false;
+    };
+    Filled fill(ByteStream& source, BufferPool& buffers, Room room);
+
+    // What was read and not yet taken out of its framing.
+    Bytes raw() const { return {buffer_.data() + raw_begin_, raw_end_ - raw_begin_}; }
+    void skip_raw(size_t bytes) { raw_begin_ += static_cast<uint32_t>(bytes); }
+
+    // What follows in raw() is a body. `chunked_out`: the sink gets it in chunks.
+    void begin_body(BodyFraming framing, bool chunked_out);
+    // Takes raw bytes out of their framing, as far as they go.
+    std::optional<wire::Http1Fault> decode();
+    // The source's connection ended in an orderly way. False: in the middle of the body.
+    bool source_ended();
+    bool source_complete() const { return source_complete_; }  // the whole body was decoded
+
+    // --- The sink's side ---------------------------------------------------------------------
+
+    // Room for a head; its first `bytes` are sent before the body. Precondition: none is waiting.
+    MutableBytes lease_head(BufferPool& buffers, size_t bytes_max);  // empty: too large
+    void set_head(size_t bytes,
+                  bool keep);  // keep: until drop_head(), so that it can be sent again
+    void rewind_head() { head_begin_ = 0; }
+    void drop_head();
+    bool head_waits() const { return head_begin_ < head_end_; }
+
+    enum class Wrote : uint8_t { kSome, kNothing, kBlocked, kBroken };
+    // Writes until there is nothing left, the sink is full, or `budget` is used up.
+    Wrote write(ByteStream& sink, size_t& budget);
+    bool body_sent_any() const { return body_sent_any_; }
+    bool has_payload() const { return payload_begin_ < payload_end_; }
+    // Something is there that the sink has not taken.
+    bool sink_waits() const { return head_waits() || frame_waits() || has_payload(); }
+    // The message has been written to its end.
+    bool sink_complete() const;
+
+    // Forgets body and head; raw bytes stay: they are the next message.
+    void end_message();
+    // Gives back buffers that hold nothing.
+    void release_idle();
+
+  private:
+    // The output's frame around some payload: a chunk's prefix, its payload, its suffix. Without
+    // chunks only payload.
+    bool frame_waits() const {
+        return prefix_begin_ < prefix_end_ || frame_left_ > 0 || suffix_begin_ < suffix_end_;
+    }
+    void open_frame();
+    void consume(size_t bytes);
+    void take_payload(Bytes payload);
+    void make_room(BufferPool& buffers, Room room);
+
+    // Behind the last chunk's payload comes its CRLF and, if the body ends there, the last chunk.
+    static constexpr std::string_view kSuffix = "\r\n0\r\n\r\n";
+    // What chunked framing adds to one read, so that payload and frame fill one TLS record.
+    static constexpr size_t kFrameMax = 16;
+
+    Buffer buffer_;
+    uint32_t payload_begin_ = 0;
+    uint32_t payload_end_ = 0;
+    uint32_t raw_begin_ = 0;
+    uint32_t raw_end_ = 0;
+
+    Buffer head_;
+    uint32_t head_begin_ = 0;
+    uint32_t head_end_ = 0;
+
+    wire::Http1ChunkedDecoder decoder_;
+    uint64_t left_ = 0;
+    uint32_t frame_left_ = 0;
+    std::array<char, wire::Http1ChunkPrefix::kSizeMax> prefix_{};
+    uint8_t prefix_begin_ = 0;
+    uint8_t prefix_end_ = 0;
+    uint8_t suffix_begin_ = 0;
+    uint8_t suffix_end_ = 0;
+    BodyKind kind_ = BodyKind::kNone;
+    bool chunked_out_ = false;
+    bool source_complete_ = true;
+    bool last_chunk_framed_ = false;
+    bool body_sent_any_ = false;
+    bool keep_head_ = false;
+    bool filled_last_time_ = false;
+};
+
+}  // namespace sluice::http

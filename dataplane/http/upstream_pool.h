@@ -1,0 +1,135 @@
+// Servers and the connections to them that wait for the next request.
+//
+// A connection waits only after a response that ended without doubt, and only while the server
+// keeps silent: a byte or an end that nobody asked for closes it. The last one to come is the first
+// to go, so that the fewest stay open and the freshest are used.
+//
+// Ownership: a Server belongs to the snapshots that name it; a ServerConnection to its Server while
+// it waits, to an exchange while it works. Thread: the worker's.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "dataplane/base/byte_stream.h"
+#include "dataplane/base/timer_wheel.h"
+#include "dataplane/contract/snapshot.h"
+
+namespace sluice::http {
+
+class Server;
+class UpstreamPool;
+
+class ServerConnection final : public StreamHandler, public Timer {
+  public:
+    ServerConnection(Server& server, std::unique_ptr<ByteStream> stream);
+    ~ServerConnection();
+
+    ByteStream& stream() { return *stream_; }
+    Server& server() { return server_; }
+    bool reused() const { return reused_; }
+    // Nothing came since the last look, and the connection still stands.
+    bool is_silent();
+
+    void on_stream_ready() override;
+
+  private:
+    friend class Server;
+    friend class UpstreamPool;
+    void on_timer(Now now) override;
+
+    Server& server_;
+    std::unique_ptr<ByteStream> stream_;
+    bool reused_ = false;
+};
+
+// One server of one backend, for as long as snapshots or exchanges know it.
+class Server {
+  public:
+    Server(UpstreamPool& pool, std::string backend, contract::ServerConfig config);
+    ~Server();
+    Server(const Server&) = delete;
+    Server& operator=(const Server&) = delete;
+
+    const contract::ServerConfig& config() const { return config_; }
+
+    // A connection that waits, or null. The caller sets its handler.
+    std::unique_ptr<ServerConnection> take_idle();
+    // For the next request. Precondition: the stream was read until kWouldBlock.
+    void give_back(std::unique_ptr<ServerConnection> connection, Now now);
+
+    // A server that does not take connections is asked last for a moment.
+    void connect_failed(Now now) { avoid_until_ = now.mono + kAvoid; }
+    void connect_succeeded() { avoid_until_ = Instant::min(); }
+    bool avoided(Now now) const { return now.mono < avoid_until_; }
+
+    // No snapshot that is served names it any more.
+    void retire();
+
+    size_t idle() const { return idle_.size(); }
+    const std::string& backend() const { return backend_; }
+    uint64_t requests = 0;
+    uint64_t failures = 0;
+
+  private:
+    friend class ServerConnection;
+    friend class UpstreamPool;
+    // Long enough that a dead server costs few requests a try, short enough that nobody waits for
+    // one that came back.
+    static constexpr Duration kAvoid = std::chrono::seconds(2);
+
+    void drop(ServerConnection* connection);
+
+    UpstreamPool& pool_;
+    std::string backend_;
+    contract::ServerConfig config_;
+    std::vector<std::unique_ptr<ServerConnection>> idle_;
+    Instant avoid_until_ = Instant::min();
+    bool retired_ = false;
+};
+
+class UpstreamPool {
+  public:
+    // Many servers close after 60 s or more, and those that do so earlier are seen to do it; half a
+    // minute keeps busy connections and lets the others go.
+    static constexpr Duration kIdleTimeout = std::chrono::seconds(30);
+    // A server never gets more waiting connections from one worker than this, all servers together
+    // not more than kIdleMax: file descriptors are for clients first.
+    static constexpr size_t kIdlePerServer = 128;
+    static constexpr size_t kIdleMax = 1024;
+
+    explicit UpstreamPool(TimerWheel& timers) : timers_(timers) {}
+
+    // The server of this backend with this address, with its connections and counts if it is known
+    // already.
+    std::shared_ptr<Server> server(const std::string& backend,
+                                   const contract::ServerConfig& config);
+    // Retires the servers for which server() was not called since the last sweep().
+    void sweep();
+    // Closes all that waits; nothing waits from now on.
+    void close();
+
+    template <typename Visit>
+    void for_each(Visit visit) const {
+        for (const auto& [key, entry] : servers_)
+            visit(*entry.server);
+    }
+
+  private:
+    friend class Server;
+    struct Entry {
+        std::shared_ptr<Server> server;
+        bool wanted = true;
+    };
+
+    TimerWheel& timers_;
+    size_t idle_ = 0;
+    bool closed_ = false;
+    std::map<std::pair<std::string, std::string>, Entry> servers_;  // backend, address
+};
+
+}  // namespace sluice::http
