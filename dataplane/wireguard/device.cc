@@ -1,7 +1,6 @@
 // Settings and questions: who the peers are.
 #include "dataplane/wireguard/device.h"
 
-#include <algorithm>
 #include <unordered_set>
 
 #include "dataplane/base/check.h"
@@ -92,13 +91,18 @@ void Device::Impl::remove_peer(Peer& peer) {
     clear_handshake(peer);
     end_sessions(peer);
     peers_by_key.erase(peer.identity.public_key);
+    free_ids.push_back(peer.id);
     peers[peer.id].reset();
 }
 
 Peer& Device::Impl::add_peer(const PublicKey& key) {
-    const auto free = std::find(peers.begin(), peers.end(), nullptr);
-    const auto id = static_cast<PeerId>(free - peers.begin());
-    if (free == peers.end()) peers.emplace_back();
+    PeerId id = static_cast<PeerId>(peers.size());
+    if (free_ids.empty()) {
+        peers.emplace_back();
+    } else {
+        id = free_ids.back();
+        free_ids.pop_back();
+    }
     peers[id] = std::make_unique<Peer>(id, wheel, *this);
     peers[id]->identity.public_key = key;
     peers[id]->macs.set_peer_key(key);

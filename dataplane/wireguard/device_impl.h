@@ -103,6 +103,7 @@ struct Device::Impl final : PeerTimersHandler {
     };
     SessionPool sessions;                      // outlives the peers
     std::vector<std::unique_ptr<Peer>> peers;  // by PeerId; null: the number is free
+    std::vector<PeerId> free_ids;
     std::unordered_map<PublicKey, PeerId, KeyHash> peers_by_key;
     AllowedIps allowed_ips;
     IndexTable indices;
