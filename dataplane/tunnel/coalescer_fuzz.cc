@@ -52,7 +52,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     } else {
         ScriptedChance chance(rest);
         naive::Traffic traffic(chance);
-        for (int step = 0; step < 300 && !chance.exhausted(); ++step) {
+        for (int step = 0; step < 80 && !chance.exhausted(); ++step) {
             traffic.step(coalescer, judge);
         }
     }

@@ -98,6 +98,8 @@ TEST_CASE("A super-packet is never larger than an IPv4 packet can be") {
         const size_t exact = (65535 - headers) / 5;
         CHECK(packets_made_of(run_of(first_of(v4, true, exact), 5)) == 1);
         CHECK(packets_made_of(run_of(first_of(v4, true, 65535 - headers), 2)) == 2);
+        const size_t one_too_much = (65536 - headers) / 4;
+        CHECK(packets_made_of(run_of(first_of(v4, true, one_too_much), 4)) == 2);
     }
     CHECK(packets_made_of(run_of(first_of(true, false, 10), 64)) == 1);
     CHECK(packets_made_of(run_of(first_of(true, false, 10), 65)) == 2);

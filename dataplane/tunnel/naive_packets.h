@@ -29,8 +29,8 @@ inline void put(Packet& packet, size_t at, size_t size, uint32_t value) {
 // RFC 1071 as its text says it: 16-bit words in network order, carries added back at once.
 inline uint16_t sum_of(const Packet& bytes, size_t from, size_t to, uint32_t sum = 0) {
     for (size_t i = from; i < to; i += 2) {
-        sum += static_cast<uint32_t>(bytes.at(i) << 8);
-        if (i + 1 < to) sum += bytes.at(i + 1);
+        sum += static_cast<uint32_t>(bytes[i] << 8);
+        if (i + 1 < to) sum += bytes[i + 1];
         if (sum > 0xffff) sum -= 0xffff;
     }
     return static_cast<uint16_t>(sum);

@@ -15,7 +15,6 @@ using wire::TcpFlag;
 using wire::UdpField;
 
 // header_ is left unset on purpose: 512 bytes to clear would cost more than the header of a packet.
-// NOLINTNEXTLINE(cppcoreguidelines-pro-type-member-init)
 Segmenter::Segmenter(const Offload& offload, MutableBytes packet) : packet_(packet) {
     needs_checksum_ = (offload.flags & Offload::kNeedsChecksum) != 0;
     transport_at_ = offload.checksum_start;
