@@ -15,6 +15,7 @@ import collections
 import hashlib
 import http.server
 import json
+import socket
 import threading
 from urllib.parse import parse_qs, urlsplit
 
@@ -32,8 +33,9 @@ class Backend:
         self.url = f"http://{authority(address, self._server.server_address[1])}"
         self.pace = threading.Semaphore(0)
         self.requests: collections.Counter[str] = collections.Counter()  # by path
-        self.connections = 0
-        self.lock = threading.Lock()
+        self.connections = 0  # so far
+        self.open_connections: set[socket.socket] = set()
+        self.lock = threading.Lock()  # of these three
         # The short poll is for close(): shutdown() is noticed between two of them.
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
         cleanup.later(self.close)
@@ -44,10 +46,15 @@ class Backend:
         return self._server.server_address[1]
 
     def close(self) -> None:
-        if self._open:
-            self._open = False
-            self._server.shutdown()
-            self._server.server_close()
+        """From now on it is dead: nothing listens, and its connections are closed."""
+        if not self._open:
+            return
+        self._open = False
+        self._server.shutdown()
+        self._server.server_close()
+        with self.lock:
+            for connection in self.open_connections:
+                connection.shutdown(socket.SHUT_RDWR)
 
 
 class _Server(http.server.ThreadingHTTPServer):
@@ -79,6 +86,12 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         super().setup()
         with self.server.backend.lock:
             self.server.backend.connections += 1
+            self.server.backend.open_connections.add(self.connection)
+
+    def finish(self) -> None:
+        with self.server.backend.lock:
+            self.server.backend.open_connections.discard(self.connection)
+        super().finish()
 
     def _serve(self) -> None:
         url = urlsplit(self.path)
