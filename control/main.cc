@@ -1,20 +1,22 @@
-// The program, wired top to bottom: command line, configuration, control socket, TUN device, workers,
-// loop. This is the only file of control/ that knows of workers, threads and devices.
+// The program, wired top to bottom: command line, configuration, control socket, TUN device,
+// workers, loop. This is the only file of control/ that knows of workers, threads and devices.
 #include <signal.h>
 #include <sys/resource.h>
 
 #include <cstdio>
 #include <cstdlib>
 #include <deque>
+#include <iostream>
 #include <memory>
 #include <optional>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "control/admin/server.h"
 #include "control/api.h"
-#include "control/cli/cli.h"
+#include "control/cli/command_line.h"
 #include "control/control_loop.h"
 #include "control/log.h"
 #include "control/node.h"
@@ -36,8 +38,8 @@ void raise_descriptor_limit() {
     setrlimit(RLIMIT_NOFILE, &limit);
 }
 
-// The kernel's routes into the tunnel: what peers may send from is where answers go. A peer that may
-// send from everywhere (0.0.0.0/0) does not become the machine's default route; that is for the
+// The kernel's routes into the tunnel: what peers may send from is where answers go. A peer that
+// may send from everywhere (0.0.0.0/0) does not become the machine's default route; that is for the
 // operator to say.
 std::vector<IpPrefix> tunnel_routes(const contract::WireguardConfig& config) {
     std::vector<IpPrefix> routes;
@@ -78,36 +80,133 @@ std::optional<io::EngineKind> engine_kind(config::Engine engine) {
     return std::nullopt;
 }
 
-// The workers' threads with their mailboxes, which stay where they are.
+// The workers' threads, and the mailboxes between them and the node.
 class WorkerThreads {
   public:
-    WorkerThreads(uint32_t count, std::optional<io::EngineKind> engine,
-                  std::optional<io::TunQueue> tunnel, Clock& clock)
-        : mailboxes_(count) {
+    void start(uint32_t count, std::optional<io::EngineKind> engine,
+               std::optional<io::TunQueue> tunnel, Clock& clock) {
         for (uint32_t index = 0; index < count; ++index) {
             worker::WorkerOptions options{.index = index, .engine = engine, .tun = std::nullopt};
             if (index == 0) options.tun = std::move(tunnel);
-            threads_.emplace_back(
-                [options = std::move(options), &mailbox = mailboxes_[index], &clock]() mutable {
-                    worker::run_worker(std::move(options), mailbox, clock);
-                });
+            contract::Mailbox& mailbox = mailboxes_.emplace_back();
+            threads_.emplace_back([options = std::move(options), &mailbox, &clock]() mutable {
+                worker::run_worker(std::move(options), mailbox, clock);
+            });
         }
     }
 
     std::vector<contract::Mailbox*> mailboxes() {
         std::vector<contract::Mailbox*> pointers;
-        for (contract::Mailbox& mailbox : mailboxes_) pointers.push_back(&mailbox);
+        for (contract::Mailbox& mailbox : mailboxes_)
+            pointers.push_back(&mailbox);
         return pointers;
     }
 
     void join() {
-        for (std::thread& thread : threads_) thread.join();
+        for (std::thread& thread : threads_)
+            thread.join();
+        threads_.clear();
     }
 
   private:
-    std::deque<contract::Mailbox> mailboxes_;
+    std::deque<contract::Mailbox> mailboxes_;  // they stay where they are
     std::vector<std::thread> threads_;
 };
 
+int failed(const std::string& reason) {
+    std::fprintf(stderr, "sluice: %s\n", reason.c_str());
+    return cli::kFailed;
+}
+
+// What the first reading gave, for people. False: the node cannot start.
+bool tell_start(const LoadOutcome& outcome) {
+    for (const std::string& warning : outcome.warnings)
+        log::warning(warning);
+    for (const std::string& error : outcome.errors)
+        std::fprintf(stderr, "%s\n", error.c_str());
+    return outcome.ok;
+}
+
+// Reload for SIGHUP. A drain lets requests in progress end, so it is what an orderly SIGTERM is;
+// whoever is in a hurry sends SIGINT, or SIGTERM a second time.
+void on_signal(Node& node, int signal) {
+    if (signal == SIGHUP) {
+        node.reload([](const LoadOutcome&) {});
+    } else if (signal == SIGTERM && node.state() == NodeState::kServing) {
+        node.drain();
+    } else {
+        node.stop();
+    }
+}
+
+int run_node(const std::string& config_file) {
+    raise_descriptor_limit();
+    SystemClock clock;
+    SystemRandom random;
+    WorkerThreads workers;  // before the node, which holds their mailboxes
+    auto loop = ControlLoop::create(clock);
+    if (!loop) return failed(loop.error().message);
+
+    Node node(**loop, random, {.config_file = config_file, .machine = config::this_machine()});
+    if (!tell_start(node.load())) return cli::kFailed;
+
+    auto server = admin::Server::open(**loop, node.config().socket.value);
+    if (!server) return failed(server.error().message);
+
+    std::optional<io::TunDevice> tunnel;
+    std::optional<io::TunQueue> tunnel_queue;
+    if (const auto& wireguard = node.snapshot()->wireguard) {
+        auto device = make_tunnel_device(*wireguard);
+        if (!device) return failed(device.error().message);
+        tunnel = std::move(*device);
+        tunnel_queue = std::move(tunnel->take_queues().front());
+        node.set_prepare([&tunnel](const contract::Snapshot& next, const contract::Snapshot&) {
+            return update_tunnel_device(*tunnel, *next.wireguard);
+        });
+    }
+    serve_api(**server, node, **loop, {.version = SLUICE_VERSION, .offloads = [&tunnel] {
+                                           std::vector<contract::OffloadReport> offloads;
+                                           if (tunnel) tunnel->report(offloads);
+                                           return offloads;
+                                       }});
+
+    // Before the threads, which inherit that these are blocked.
+    if (auto handled = (*loop)->handle_signals({SIGHUP, SIGTERM, SIGINT},
+                                               [&node](int signal) { on_signal(node, signal); });
+        !handled) {
+        return failed(handled.error().message);
+    }
+    workers.start(node.config().node.workers.value, engine_kind(node.config().engine.value),
+                  std::move(tunnel_queue), clock);
+    int exit_code = cli::kDone;
+    bool clean = false;
+    node.set_on_stopped([&](bool all_left) {
+        clean = all_left;
+        (*loop)->stop();
+    });
+    node.start(workers.mailboxes(), [&](const LoadOutcome& outcome) {
+        for (const std::string& error : outcome.worker_errors)
+            failed(error);
+        if (outcome.worker_errors.empty()) {
+            log::info("serving with " + std::to_string(node.worker_count()) + " workers; " +
+                      (*server)->path() + " is the control socket");
+            return;
+        }
+        exit_code = cli::kFailed;
+        node.stop();
+    });
+    (*loop)->run();
+    // A worker that does not leave its loop cannot be joined; the kernel takes back what it holds.
+    if (!clean) std::_Exit(failed("a worker did not stop in time"));
+    workers.join();
+    return exit_code;
+}
+
 }  // namespace
 }  // namespace sluice::control
+
+int main(int argc, char** argv) {
+    return sluice::cli::run_command_line(
+        argc, argv, {.version = SLUICE_VERSION, .run = sluice::control::run_node}, std::cout,
+        std::cerr);
+}

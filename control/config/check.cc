@@ -196,7 +196,7 @@ void check_routes(const Config& config, Diagnostics& diagnostics) {
         for (const Located<std::string>& host : route.hosts) {
             const auto [first, fresh] =
                 seen.emplace(std::pair(host.value, route.path_prefix.value), &route);
-            if (!fresh && first->second != &route) {
+            if (!fresh && first->second != &route && !route.path_prefix.value.empty()) {
                 diagnostics.error(host.at, "route " + in_quotes(route.name.value) + " for " +
                                                in_quotes(host.value) + " and path " +
                                                in_quotes(route.path_prefix.value) +
@@ -248,7 +248,7 @@ void check(const Config& config, Diagnostics& diagnostics) {
     check_listeners(config, diagnostics);
     check_routes(config, diagnostics);
     check_backends(config, diagnostics);
-    if (config.listeners.empty() && !config.wireguard) {
+    if (config.listeners.empty() && !config.wireguard && !diagnostics.has_errors()) {
         diagnostics.warning({},
                             "there is neither [wireguard] nor [[listeners]]; the node will do "
                             "nothing");

@@ -69,8 +69,8 @@ struct Route {
     Position at;
     Located<std::string> name;
     std::vector<Located<std::string>> hosts;
-    Located<std::string> path_prefix{"/", {}};
-    // Unset: a mode that is not built yet, which was reported.
+    Located<std::string> path_prefix{"/", {}};  // empty: it could not be read
+    // Unset: it could not be read.
     std::optional<Located<contract::AuthMode>> auth;
     Located<std::string> backend;
 };

@@ -171,7 +171,9 @@ std::optional<Table> parse_document(std::string_view text, Diagnostics& diagnost
     }
     const toml::parse_result parsed = toml::parse(text);
     if (!parsed) {
-        const std::string_view why = parsed.error().description();
+        std::string_view why = parsed.error().description();
+        static constexpr std::string_view kOpening = "Error while parsing ";
+        if (why.starts_with(kOpening)) why.remove_prefix(kOpening.size());
         diagnostics.error(position_of(parsed.error().source()),
                           "not valid TOML: " + std::string(why));
         return {};

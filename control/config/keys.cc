@@ -50,8 +50,7 @@ constexpr auto kKeys = std::to_array<Key>({
     {"certificates.hosts", Kind::kTexts},
     {"certificates.cert_file", Kind::kText},
     {"certificates.key_file", Kind::kText},
-    {"certificates.source", Kind::kText,
-     "certificates from a CA; name files with cert_file and key_file"},
+    {"certificates.source", Kind::kText, "certificates from a CA"},
 
     {"forward_auth", Kind::kTables, "forward-auth"},
     {"forward_auth.name", Kind::kText},
@@ -201,7 +200,7 @@ void check_entry(const Entry& entry, const Key& key, Diagnostics& diagnostics) {
     if (!key.not_yet.empty()) {
         diagnostics.error(entry.at, "not yet: " + in_quotes(entry.key) + " (" +
                                         std::string(key.not_yet) +
-                                        ") has no effect in this version; remove it");
+                                        ") is not built into this version; remove it");
     }
     if (const Table* const table = entry.value.table()) {
         check_table(*table, key.path, diagnostics);
@@ -241,7 +240,7 @@ std::string_view kind_of(const Value& value) {
     if (value.array() != nullptr) return "a list";
     if (value.text() != nullptr) return "a string";
     if (value.integer() != nullptr) return "a whole number";
-    if (value.boolean() != nullptr) return "true or false";
+    if (value.boolean() != nullptr) return "a boolean";
     return std::get<Unused>(value.content).kind;
 }
 

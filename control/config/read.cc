@@ -24,16 +24,23 @@ Result<IpPrefix> parse_prefix(std::string_view text) {
                      "\"10.98.0.2/32\" or \"fd98::2/128\"");
 }
 
-Result<Endpoint> parse_endpoint(std::string_view text) {
+Result<Endpoint> parse_endpoint(std::string_view text, std::string_view example) {
     Result<Endpoint> endpoint =
-        parsed_or(Endpoint::parse(text),
-                  "write an IP address and a port, such as \"192.0.2.1:3443\" or \"[::]:3443\"; "
-                  "names are not resolved");
+        parsed_or(Endpoint::parse(text), "write an IP address and a port, such as " +
+                                             std::string(example) + "; names are not resolved");
     if (endpoint && endpoint->port == 0) return fail("write a port from 1 to 65535");
     if (endpoint && endpoint->address.unmapped() != endpoint->address) {
         return fail("write the IPv4 address itself: " + endpoint->address.unmapped().text());
     }
     return endpoint;
+}
+
+Result<Endpoint> parse_peer_endpoint(std::string_view text) {
+    return parse_endpoint(text, "\"192.0.2.1:51820\" or \"[2001:db8::1]:51820\"");
+}
+
+Result<Endpoint> parse_listener_address(std::string_view text) {
+    return parse_endpoint(text, "\"0.0.0.0:3443\" or \"[::]:3443\"");
 }
 
 Result<IpAddress> parse_address(std::string_view text) {
@@ -154,8 +161,23 @@ class Reader {
             if (!file.value.empty()) peer.preshared_key_file = std::move(file);
         }
         table.parsed_list("allowed_ips", parse_prefix, peer.allowed_ips);
-        table.parsed("endpoint", parse_endpoint, peer.endpoint);
+        table.parsed("endpoint", parse_peer_endpoint, peer.endpoint);
         table.integer("persistent_keepalive", 0, 65535, peer.persistent_keepalive_s);
+    }
+
+    void read_listeners() {
+        // 64: more than a node has addresses and ports to tell apart; each costs every worker two
+        // sockets.
+        static constexpr size_t kMost = 64;
+        const auto tables = top().tables("listeners");
+        if (tables.size() > kMost) {
+            diagnostics_.error(tables[kMost]->at, "there are " + std::to_string(tables.size()) +
+                                                      " listeners; a node has at most " +
+                                                      std::to_string(kMost));
+            return;
+        }
+        for (const Value* const value : tables)
+            read_listener(*value);
     }
 
     void read_listener(const Value& value) {
@@ -171,7 +193,7 @@ class Reader {
         table.require(value.at, kTable, "address",
                       "write where it accepts connections, such as \"0.0.0.0:3443\"");
         table.text("name", name_fault, listener.name);
-        table.parsed("address", parse_endpoint, listener.address);
+        table.parsed("address", parse_listener_address, listener.address);
         table.choice<contract::ListenerScope>("scope", kScopes, listener.scope);
     }
 
@@ -225,11 +247,13 @@ class Reader {
         table.require(value.at, kTable, "backend", "write the name of one of the [[backends]]");
         table.text("name", name_fault, route.name);
         table.parsed_list("hosts", parse_host, route.hosts);
+        if (table.has("path_prefix")) route.path_prefix = {};
         table.text("path_prefix", path_prefix_fault, route.path_prefix);
         // The default is the mode that lets nobody in from outside.
-        Located<AuthMode> auth{AuthMode::kTailscaleOnly, value.at};
+        if (!table.has("auth")) route.auth = {AuthMode::kTailscaleOnly, value.at};
+        Located<AuthMode> auth;
         table.choice<AuthMode>("auth", kModes, auth);
-        route.auth = auth;
+        if (auth.at.line > 0) route.auth = auth;
         table.text("backend", route.backend);
     }
 
