@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <bit>
 #include <cstring>
+#include <iterator>
+#include <utility>
 
 #include "dataplane/base/check.h"
 
@@ -26,13 +28,9 @@ constexpr uint8_t kSigma[10][16] = {
     {10, 2, 8, 4, 7, 6, 1, 5, 15, 11, 9, 14, 3, 12, 13, 0},
 };
 
-struct Words {
-    std::array<uint32_t, 16> v;
-    std::array<uint32_t, 16> m;
-};
+using Words = std::array<uint32_t, 16>;
 
-inline void mix(Words& w, size_t a, size_t b, size_t c, size_t d, uint32_t x, uint32_t y) {
-    auto& v = w.v;
+inline void mix(Words& v, size_t a, size_t b, size_t c, size_t d, uint32_t x, uint32_t y) {
     v[a] += v[b] + x;
     v[d] = std::rotr(v[d] ^ v[a], 16);
     v[c] += v[d];
@@ -41,6 +39,21 @@ inline void mix(Words& w, size_t a, size_t b, size_t c, size_t d, uint32_t x, ui
     v[d] = std::rotr(v[d] ^ v[a], 8);
     v[c] += v[d];
     v[b] = std::rotr(v[b] ^ v[c], 7);
+}
+
+// One round. Its number is a constant so that the permutation is resolved by the compiler and the
+// words stay in registers.
+template <size_t kRound>
+inline void mix_all(Words& v, const Words& m) {
+    constexpr auto& s = kSigma[kRound];
+    mix(v, 0, 4, 8, 12, m[s[0]], m[s[1]]);
+    mix(v, 1, 5, 9, 13, m[s[2]], m[s[3]]);
+    mix(v, 2, 6, 10, 14, m[s[4]], m[s[5]]);
+    mix(v, 3, 7, 11, 15, m[s[6]], m[s[7]]);
+    mix(v, 0, 5, 10, 15, m[s[8]], m[s[9]]);
+    mix(v, 1, 6, 11, 12, m[s[10]], m[s[11]]);
+    mix(v, 2, 7, 8, 13, m[s[12]], m[s[13]]);
+    mix(v, 3, 4, 9, 14, m[s[14]], m[s[15]]);
 }
 
 }  // namespace
@@ -60,27 +73,20 @@ Blake2s::~Blake2s() {
 }
 
 void Blake2s::compress(const uint8_t* block, bool last) {
-    Words w;
-    for (size_t i = 0; i < 16; ++i)
-        w.m[i] = load_le32(block + 4 * i);
-    std::copy(state_.begin(), state_.end(), w.v.begin());
-    std::copy(kInitial.begin(), kInitial.end(), w.v.begin() + 8);
-    w.v[12] ^= static_cast<uint32_t>(count_);
-    w.v[13] ^= static_cast<uint32_t>(count_ >> 32);
-    if (last) w.v[14] = ~w.v[14];
-    for (const auto& s : kSigma) {
-        mix(w, 0, 4, 8, 12, w.m[s[0]], w.m[s[1]]);
-        mix(w, 1, 5, 9, 13, w.m[s[2]], w.m[s[3]]);
-        mix(w, 2, 6, 10, 14, w.m[s[4]], w.m[s[5]]);
-        mix(w, 3, 7, 11, 15, w.m[s[6]], w.m[s[7]]);
-        mix(w, 0, 5, 10, 15, w.m[s[8]], w.m[s[9]]);
-        mix(w, 1, 6, 11, 12, w.m[s[10]], w.m[s[11]]);
-        mix(w, 2, 7, 8, 13, w.m[s[12]], w.m[s[13]]);
-        mix(w, 3, 4, 9, 14, w.m[s[14]], w.m[s[15]]);
-    }
+    Words v;
+    Words m;
+    std::memcpy(m.data(), block, kBlockSize);  // little-endian already
+    std::copy(state_.begin(), state_.end(), v.begin());
+    std::copy(kInitial.begin(), kInitial.end(), v.begin() + 8);
+    v[12] ^= static_cast<uint32_t>(count_);
+    v[13] ^= static_cast<uint32_t>(count_ >> 32);
+    if (last) v[14] = ~v[14];
+    [&]<size_t... kRounds>(std::index_sequence<kRounds...>) {
+        (mix_all<kRounds>(v, m), ...);
+    }(std::make_index_sequence<std::size(kSigma)>());
     for (size_t i = 0; i < 8; ++i)
-        state_[i] ^= w.v[i] ^ w.v[i + 8];
-    wipe(&w, sizeof w);
+        state_[i] ^= v[i] ^ v[i + 8];
+    wipe(m.data(), sizeof m);
 }
 
 // The last block is treated differently, so a full buffer is kept until more comes.
