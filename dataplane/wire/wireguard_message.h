@@ -1,7 +1,9 @@
 // The four WireGuard messages as bytes: which one a datagram is, reading and writing their fields.
 // No meaning, no cryptography. Every field is copied out; a datagram may be overwritten afterwards.
-// Thread: any. Failure: classify() names the reason; after it has named the type, reading cannot
-// fail. Source: the WireGuard paper, section 5.4.
+//
+// Thread: any.
+// Failure: classify() names the reason; after it has named the type, reading cannot fail.
+// Source: the WireGuard paper, section 5.4.
 #pragma once
 
 #include <array>

@@ -1,8 +1,10 @@
 // The two MACs at the end of a handshake message, from both sides.
 // The first proves that the sender knows the receiver's public key; without it we stay silent. The
 // second proves, when the receiver is under load, that the sender is where it says it is: it is
-// made with a cookie that the receiver sent there. Thread: one. Never allocates, but for opening
-// and sealing a cookie reply. Source: the paper, sections 5.3 and 5.4.4, 5.4.7.
+// made with a cookie that the receiver sent there.
+//
+// Thread: one. Never allocates, but for opening and sealing a cookie reply.
+// Source: the paper, sections 5.3, 5.4.4 and 5.4.7.
 #pragma once
 
 #include <cstdint>

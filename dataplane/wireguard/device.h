@@ -1,12 +1,14 @@
 // WireGuard, both roles, as a state machine: a datagram, an inner packet or the time goes in,
 // datagrams and inner packets come out. No socket, no clock, no entropy of its own.
-//
 // Not its job: moving bytes, coalescing, choosing ports, reading configuration.
-// Thread: one; an object is owned by one worker. Nothing is allocated outside the constructor and
-// configure(), but for what the cryptographic library takes for a handshake. Failure: what arrives
-// from outside is either accepted or dropped with a named reason, which is returned and counted;
-// there is no other error. Source: "WireGuard: Next Generation Kernel Network Tunnel" (the paper),
-// Noise revision 34 (IKpsk2), RFC 6479 (replay window), RFC 6040 (ECN).
+//
+// Thread: one; an object is owned by one worker.
+// Memory: nothing is allocated outside the constructor and configure(), but for what the
+// cryptographic library takes for a handshake.
+// Failure: what arrives from outside is either accepted or dropped with a named reason, which is
+// returned and counted; there is no other error.
+// Source: "WireGuard: Next Generation Kernel Network Tunnel" (the paper), Noise revision 34
+// (IKpsk2), RFC 6479 (replay window), RFC 6040 (ECN).
 #pragma once
 
 #include <array>

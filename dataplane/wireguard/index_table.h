@@ -1,7 +1,8 @@
 // Which handshake or session a receiver index means: open addressing with linear probing. The
 // indices are random already, so they are their own hash, and who sends datagrams cannot choose
-// them. Thread: one. Memory: only reserve() allocates. Half empty at least, so a lookup looks
-// at 1.5 places.
+// them. Half empty at least, so a lookup looks at 1.5 places.
+//
+// Thread: one. Memory: only reserve() allocates.
 #pragma once
 
 #include <cstddef>

@@ -1,7 +1,10 @@
 // The running state of a Noise handshake: a chaining key that every secret is mixed into, and a
-// hash of everything both ends have seen, under which every sealed field is authenticated. Thread:
-// one. Copying is allowed and meant: an operation that may fail works on a copy, so that a forged
-// message leaves no trace. Source: Noise revision 34, section 5.2; the paper, section 5.4.
+// hash of everything both ends have seen, under which every sealed field is authenticated.
+// Copying is allowed and meant: an operation that may fail works on a copy, so that a forged
+// message leaves no trace.
+//
+// Thread: one.
+// Source: Noise revision 34, section 5.2; the paper, section 5.4.
 #pragma once
 
 #include "dataplane/base/bytes.h"

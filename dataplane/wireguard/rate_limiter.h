@@ -1,8 +1,9 @@
 // Handshake messages per source, for sources that have proven their address: a token bucket for
-// each IPv4 address and each IPv6 /64 (who has one has all of it). Bounded without a collector: a
-// bucket that is full again is as good as none, so its place may be taken. When all places that a
-// source may use are held by others that are not, it is refused. Thread: one. Memory: fixed at
-// construction.
+// each IPv4 address and each IPv6 /64 (who has one has all of it).
+// Bounded without a collector: a bucket that is full again is as good as none, so its place may be
+// taken. When all places that a source may use are held by others that are not, it is refused.
+//
+// Thread: one. Memory: fixed at construction.
 #pragma once
 
 #include <array>

@@ -1,6 +1,8 @@
 // Copies of inner packets that wait for a session: a queue per peer, all in one store of fixed
 // size. When a peer's queue or the whole store is full, the oldest packet of it goes: what is new
-// is more likely to be still wanted. Thread: one. Memory: only reserve() allocates.
+// is more likely to be still wanted.
+//
+// Thread: one. Memory: only reserve() allocates.
 #pragma once
 
 #include <cstddef>
