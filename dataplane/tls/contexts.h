@@ -1,8 +1,10 @@
 // The TLS side of a snapshot: which certificate answers which server name, and with what settings.
-// Thread: one worker's; nothing is shared between workers, so OpenSSL's locks are never contended.
-// Memory: an SSL context per certificate, kept from one snapshot to the next while the certificate
-// stays the same object.
-// Source: RFC 8446, RFC 5246, RFC 6066 section 3 (server name), RFC 7301 (ALPN).
+// Not its job: checking certificates for people (control does), time-outs, sockets.
+// Thread: one worker's; nothing is shared between workers, not even OpenSSL's library context, so
+// its locks are never contended. Memory: about 350 KB for OpenSSL, and each certificate parsed once
+// (7 KB and more), kept from one snapshot to the next while the certificate stays the same object;
+// about 10 KB for an idle stream. Source: RFC 8446, RFC 5246, RFC 6066 section 3 (server name), RFC
+// 7301 (ALPN).
 #pragma once
 
 #include <memory>
@@ -18,20 +20,25 @@ namespace sluice::tls {
 
 class Contexts {
   public:
+    // `drops` outlives the contexts and all streams; streams may outlive the contexts.
     explicit Contexts(DropCounters& drops);
     ~Contexts();
     Contexts(const Contexts&) = delete;
     Contexts& operator=(const Contexts&) = delete;
 
     // Takes on a snapshot's certificates. Streams that are open keep the ones they began with.
-    // Error (a certificate that OpenSSL refuses, which control has checked before): nothing changes.
+    // Error (a certificate that OpenSSL refuses, which control has checked before): nothing
+    // changes.
     Result<void> apply(const contract::TlsConfig& config);
 
     // The server side of TLS over `transport`. The handshake runs inside: reads and writes give
-    // kWouldBlock until it is done, kError if it fails (counted). `shutdown_write` sends close_notify.
-    // The name that the client asks for chooses the certificate: an exact host, else a one-label
-    // wildcard; a name that no certificate covers gets the alert unrecognized_name; no name gets the
-    // first certificate.
+    // kWouldBlock until it is done, kError if it fails (counted). `shutdown_write` sends
+    // close_notify. The name that the client asks for chooses the certificate: an exact host, else
+    // a one-label wildcard; a name that no certificate covers gets the alert unrecognized_name; no
+    // name gets the first certificate. Of several certificates for one host the first of each type
+    // of key counts, and the client gets the one that it can verify. TlsFacts::server_name is
+    // without trailing dot. A FIN that no close_notify precedes is kError: anybody on the path can
+    // send one.
     std::unique_ptr<ByteStream> accept(std::unique_ptr<ByteStream> transport);
 
     uint64_t handshakes() const;  // completed

@@ -1,0 +1,31 @@
+#include "dataplane/tls/contexts.h"
+
+#include <utility>
+
+#include "dataplane/tls/server_context.h"
+#include "dataplane/tls/stream.h"
+
+namespace sluice::tls {
+
+struct Contexts::Impl {
+    std::shared_ptr<ServerContext> context;
+};
+
+Contexts::Contexts(DropCounters& drops)
+    : impl_(std::make_unique<Impl>(Impl{std::make_shared<ServerContext>(drops)})) {}
+
+Contexts::~Contexts() = default;
+
+Result<void> Contexts::apply(const contract::TlsConfig& config) {
+    return impl_->context->apply(config);
+}
+
+std::unique_ptr<ByteStream> Contexts::accept(std::unique_ptr<ByteStream> transport) {
+    return std::make_unique<Stream>(impl_->context, std::move(transport));
+}
+
+uint64_t Contexts::handshakes() const {
+    return impl_->context->handshakes().value();
+}
+
+}  // namespace sluice::tls

@@ -1,0 +1,250 @@
+#include "dataplane/tls/server_context.h"
+
+#include <algorithm>
+#include <cstring>
+#include <unordered_map>
+#include <utility>
+
+#include "dataplane/base/check.h"
+#include "dataplane/tls/server_name.h"
+
+namespace sluice::tls {
+namespace {
+
+// Ephemeral keys and authenticated ciphers only. AES-128 first, because it is the fastest where the
+// processor has AES instructions; a client that puts ChaCha20 first, as those without them do, gets
+// ChaCha20.
+constexpr const char* kCiphers13 =
+    "TLS_AES_128_GCM_SHA256:TLS_CHACHA20_POLY1305_SHA256:TLS_AES_256_GCM_SHA384";
+constexpr const char* kCiphers12 =
+    "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:"
+    "ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305:"
+    "ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-RSA-AES256-GCM-SHA384";
+constexpr const char* kGroups = "X25519:P-256";
+constexpr std::string_view kAlpnHttp1 = "http/1.1";
+
+// The last is RFC 8446 appendix D.4: a dummy message for the sake of old middleboxes.
+constexpr uint64_t kOptions = SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION |
+                              SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_PRIORITIZE_CHACHA |
+                              SSL_OP_ENABLE_MIDDLEBOX_COMPAT;
+
+// 112 bits: no RSA keys below 2048, no SHA-1. Debian's default too; fixed here so that the
+// machine's openssl.cnf does not decide it.
+constexpr int kSecurityLevel = 2;
+
+// Enough for the connections that have ciphertext waiting at one time on a worker that is not
+// overloaded; the others allocate theirs.
+constexpr size_t kSpareBuffersMax = 16;
+// A batch with the headers, types and tags of its records (at most 256 bytes each, RFC 8446 section
+// 5.2), so that a borrowed buffer never grows.
+constexpr size_t kBufferSize = kBatchMax + (kBatchMax / kRecordMax) * 256;
+
+}  // namespace
+
+ServerContext::ServerContext(DropCounters& drops) : drops_(drops), gather_(kRecordMax) {
+    const ErrorQueueScope errors;
+    library_.reset(OSSL_LIB_CTX_new());
+    SLUICE_CHECK(library_ != nullptr);
+    context_.reset(SSL_CTX_new_ex(library_.get(), nullptr, TLS_server_method()));
+    SLUICE_CHECK(context_ != nullptr);
+    configure();
+}
+
+ServerContext::~ServerContext() = default;
+
+void ServerContext::configure() {
+    SSL_CTX* context = context_.get();
+    SSL_CTX_clear_options(context, SSL_CTX_get_options(context));
+    SSL_CTX_set_options(context, kOptions);
+    SSL_CTX_set_security_level(context, kSecurityLevel);
+    SLUICE_CHECK(SSL_CTX_set_min_proto_version(context, min_version_) == 1);
+    SLUICE_CHECK(SSL_CTX_set_max_proto_version(context, TLS1_3_VERSION) == 1);
+    SLUICE_CHECK(SSL_CTX_set_ciphersuites(context, kCiphers13) == 1);
+    SLUICE_CHECK(SSL_CTX_set_cipher_list(context, kCiphers12) == 1);
+    SLUICE_CHECK(SSL_CTX_set1_groups_list(context, kGroups) == 1);
+    // Without AUTO_RETRY a read comes back before it asks the transport for more messages that
+    // carry no data, so that their number can be bounded.
+    SSL_CTX_clear_mode(context, SSL_MODE_AUTO_RETRY);
+    SSL_CTX_set_mode(context, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
+                                  SSL_MODE_RELEASE_BUFFERS);
+    // One read of the transport for each record instead of one for its header and one for the rest.
+    SSL_CTX_set_read_ahead(context, 1);
+
+    // Sessions live in tickets only. One ticket for each handshake: a client that wants more
+    // connections at once gets one from each of them.
+    SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
+    SLUICE_CHECK(SSL_CTX_set_num_tickets(context, 1) == 1);
+    SLUICE_CHECK(SSL_CTX_set_max_early_data(context, 0) == 1);
+
+    SSL_CTX_set_client_hello_cb(context, on_client_hello, this);
+    SSL_CTX_set_tlsext_servername_callback(context, on_server_name);
+    SSL_CTX_set_alpn_select_cb(context, on_alpn, nullptr);
+    SSL_CTX_set_msg_callback(context, on_message);
+}
+
+Result<CertificateIndex::Entry> ServerContext::load(
+    const std::shared_ptr<const contract::CertificateConfig>& config, KeyReader& keys) {
+    auto certificate = Certificate::parse(*config, library_.get(), keys);
+    if (!certificate) return std::unexpected(certificate.error());
+    const ErrorQueueScope errors;
+    // What a handshake will do, so that a key which is too weak is found now.
+    ConnectionNotes unused;
+    const SslPtr trial = new_connection(unused);
+    if (!(*certificate)->install(trial.get())) {
+        return fail("the certificate for " +
+                    (config->hosts.empty() ? "no host" : config->hosts.front()) +
+                    " is not accepted: " + errors.reason());
+    }
+    return CertificateIndex::Entry{
+        config, std::make_shared<const CertificateSet>(
+                    std::vector<std::shared_ptr<const Certificate>>{std::move(*certificate)})};
+}
+
+Result<void> ServerContext::apply(const contract::TlsConfig& config) {
+    const auto& current = certificates_.entries();
+    if (!std::ranges::equal(config.certificates, current, {}, {},
+                            &CertificateIndex::Entry::config)) {
+        std::unordered_map<const contract::CertificateConfig*, const CertificateIndex::Entry*> kept;
+        kept.reserve(current.size());
+        for (const auto& entry : current)
+            kept.emplace(entry.config.get(), &entry);
+
+        KeyReader keys(library_.get());
+        std::vector<CertificateIndex::Entry> next;
+        next.reserve(config.certificates.size());
+        for (const auto& certificate : config.certificates) {
+            if (const auto known = kept.find(certificate.get()); known != kept.end()) {
+                next.push_back(*known->second);
+                continue;
+            }
+            auto loaded = load(certificate, keys);
+            if (!loaded) return std::unexpected(loaded.error());
+            next.push_back(std::move(*loaded));
+        }
+        certificates_ = CertificateIndex(std::move(next));
+    }
+    if (config.min_version != min_version_) {
+        SLUICE_CHECK(SSL_CTX_set_min_proto_version(context_.get(), config.min_version) == 1);
+        min_version_ = config.min_version;
+    }
+    return {};
+}
+
+SslPtr ServerContext::new_connection(ConnectionNotes& notes) {
+    SslPtr ssl(SSL_new(context_.get()));
+    SLUICE_CHECK(ssl != nullptr);
+    SLUICE_CHECK(SSL_set_app_data(ssl.get(), &notes) == 1);
+    SSL_set_accept_state(ssl.get());
+    return ssl;
+}
+
+std::vector<uint8_t> ServerContext::borrow_buffer() {
+    if (spare_buffers_.empty()) {
+        std::vector<uint8_t> buffer;
+        buffer.reserve(kBufferSize);
+        return buffer;
+    }
+    std::vector<uint8_t> buffer = std::move(spare_buffers_.back());
+    spare_buffers_.pop_back();
+    return buffer;
+}
+
+void ServerContext::return_buffer(std::vector<uint8_t> buffer) {
+    if (spare_buffers_.size() >= kSpareBuffersMax || buffer.capacity() > kBufferSize) return;
+    buffer.clear();
+    spare_buffers_.push_back(std::move(buffer));
+}
+
+// Runs before OpenSSL looks for a session to resume, so the session context of the chosen
+// certificates decides which tickets count. (The later server-name callback would be too late for
+// that.) A second ClientHello, after a HelloRetryRequest, comes here again.
+int ServerContext::on_client_hello(SSL* ssl, int* alert, void* self) {
+    auto& notes = *static_cast<ConnectionNotes*>(SSL_get_app_data(ssl));
+    return static_cast<ServerContext*>(self)->settle(ssl, alert, notes);
+}
+
+int ServerContext::settle(SSL* ssl, int* alert, ConnectionNotes& notes) {
+    std::string name;
+    const uint8_t* extension = nullptr;
+    size_t extension_size = 0;
+    const bool named =
+        SSL_client_hello_get0_ext(ssl, TLSEXT_TYPE_server_name, &extension, &extension_size) == 1;
+    if (named) {
+        const auto asked = host_name_in({extension, extension_size});
+        if (!asked) {
+            *alert = SSL_AD_DECODE_ERROR;
+            return SSL_CLIENT_HELLO_ERROR;
+        }
+        if (auto host = canonical_host(*asked)) name = std::move(*host);
+    }
+    if (notes.settled) {
+        // The decision stands; a client that asks for something else now is lying (RFC 8446 4.1.2).
+        if (name == notes.server_name) return SSL_CLIENT_HELLO_SUCCESS;
+        *alert = SSL_AD_ILLEGAL_PARAMETER;
+        return SSL_CLIENT_HELLO_ERROR;
+    }
+
+    const CertificateSet* set = named ? certificates_.find(name) : certificates_.without_name();
+    if (set == nullptr) {
+        notes.unknown_name = named;
+        *alert = named ? SSL_AD_UNRECOGNIZED_NAME : SSL_AD_HANDSHAKE_FAILURE;
+        return SSL_CLIENT_HELLO_ERROR;
+    }
+    for (const auto& certificate : set->certificates) {
+        if (certificate->install(ssl)) continue;
+        *alert = SSL_AD_INTERNAL_ERROR;
+        return SSL_CLIENT_HELLO_ERROR;
+    }
+    if (SSL_set_session_id_context(ssl, set->session_context.data(),
+                                   static_cast<unsigned int>(set->session_context.size())) != 1) {
+        *alert = SSL_AD_INTERNAL_ERROR;
+        return SSL_CLIENT_HELLO_ERROR;
+    }
+    notes.server_name = std::move(name);
+    notes.settled = true;
+    return SSL_CLIENT_HELLO_SUCCESS;
+}
+
+// Runs when the version is settled. The key of the tickets stays the same as long as the worker
+// runs. With TLS 1.3 that is harmless: each resumption makes fresh keys (only psk_dhe_ke is
+// spoken), so a ticket key that leaks later opens nothing. A TLS 1.2 ticket holds the very secret
+// of its session, so TLS 1.2 gets none.
+int ServerContext::on_server_name(SSL* ssl, int* alert, void* self) {
+    (void)alert;
+    (void)self;
+    if (SSL_version(ssl) < TLS1_3_VERSION) SSL_set_options(ssl, SSL_OP_NO_TICKET);
+    return SSL_TLSEXT_ERR_OK;  // and the ServerHello says that the name was used
+}
+
+int ServerContext::on_alpn(SSL* ssl, const uint8_t** chosen, uint8_t* chosen_size,
+                           const uint8_t* offered, unsigned int offered_size, void* self) {
+    (void)ssl;
+    (void)self;
+    Bytes rest(offered, offered_size);
+    while (!rest.empty()) {
+        const size_t size = rest[0];
+        if (size == 0 || size > rest.size() - 1) break;
+        const Bytes protocol = rest.subspan(1, size);
+        if (as_text(protocol) == kAlpnHttp1) {
+            *chosen = protocol.data();
+            *chosen_size = static_cast<uint8_t>(size);
+            return SSL_TLSEXT_ERR_OK;
+        }
+        rest = rest.subspan(1 + size);
+    }
+    return SSL_TLSEXT_ERR_ALERT_FATAL;  // no_application_protocol, RFC 7301 section 3.2
+}
+
+// The outer type of a record in TLS 1.2 is in its header; in TLS 1.3 the header always says "data",
+// and the true type comes out of the encrypted part.
+void ServerContext::on_message(int sent, int version, int type, const void* bytes, size_t size,
+                               SSL* ssl, void* self) {
+    (void)version;
+    (void)self;
+    if (sent != 0 || size == 0) return;
+    if (type != SSL3_RT_HEADER && type != SSL3_RT_INNER_CONTENT_TYPE) return;
+    if (*static_cast<const uint8_t*>(bytes) == SSL3_RT_APPLICATION_DATA) return;
+    ++static_cast<ConnectionNotes*>(SSL_get_app_data(ssl))->idle_records;
+}
+
+}  // namespace sluice::tls

@@ -1,0 +1,91 @@
+// What all TLS connections of one worker share: OpenSSL's library context and settings, the
+// certificates, the keys of the session tickets, buffers, counters. Connections hold it, so it
+// lives as long as the last one. Thread: the worker's. The library context is its own, so that
+// workers never meet at one of OpenSSL's locks.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "dataplane/base/bytes.h"
+#include "dataplane/base/counters.h"
+#include "dataplane/base/drop_reason.h"
+#include "dataplane/base/result.h"
+#include "dataplane/contract/snapshot.h"
+#include "dataplane/tls/certificate_index.h"
+#include "dataplane/tls/openssl_ptr.h"
+
+namespace sluice::tls {
+
+inline constexpr size_t kRecordMax = 16 * 1024;  // RFC 8446 section 5.1
+// Records that leave in one write to the transport: the largest unit that Linux carries through its
+// TCP stack is 64 KiB, so more would save nothing, and fewer costs more system calls for each byte.
+inline constexpr size_t kBatchMax = 4 * kRecordMax;
+
+// What OpenSSL's callbacks note about one connection.
+struct ConnectionNotes {
+    std::string server_name;  // canonical; empty: none was sent
+    bool settled = false;     // the ClientHello came and a certificate was chosen
+    bool unknown_name = false;
+    uint32_t idle_records = 0;  // received without data, since the stream last set it to zero
+};
+
+class ServerContext {
+  public:
+    // `drops` outlives all connections.
+    explicit ServerContext(DropCounters& drops);
+    ~ServerContext();
+    ServerContext(const ServerContext&) = delete;
+    ServerContext& operator=(const ServerContext&) = delete;
+
+    // See Contexts::apply.
+    Result<void> apply(const contract::TlsConfig& config);
+
+    // A connection that has not begun. `notes` outlives it.
+    SslPtr new_connection(ConnectionNotes& notes);
+
+    // Room for ciphertext on its way out. Borrowed while there is some, so idle connections hold
+    // none; given back empty.
+    std::vector<uint8_t> borrow_buffer();
+    void return_buffer(std::vector<uint8_t> buffer);
+
+    // Where small pieces are put together to one record; contents last until the next call.
+    MutableBytes gather_space() { return gather_; }
+
+    DropCounters& drops() { return drops_; }
+    Counter& handshakes() { return handshakes_; }
+
+    // After how many records a TLS 1.3 sender takes new keys. RFC 8446 section 5.5 allows AES-GCM
+    // 2^24.5 full records under one key; half a power below leaves room for counting from zero, and
+    // one change of keys every 128 GiB costs nothing. Beyond the bound the cipher's guarantees
+    // weaken. Variable so that tests need not send 128 GiB.
+    uint64_t records_per_key = uint64_t{1} << 23;
+
+  private:
+    static int on_client_hello(SSL* ssl, int* alert, void* self);
+    static int on_server_name(SSL* ssl, int* alert, void* self);
+    static int on_alpn(SSL* ssl, const uint8_t** chosen, uint8_t* chosen_size,
+                       const uint8_t* offered, unsigned int offered_size, void* self);
+
+    static void on_message(int sent, int version, int type, const void* bytes, size_t size,
+                           SSL* ssl, void* self);
+
+    int settle(SSL* ssl, int* alert, ConnectionNotes& notes);
+    void configure();
+    Result<CertificateIndex::Entry> load(
+        const std::shared_ptr<const contract::CertificateConfig>& config, KeyReader& keys);
+
+    DropCounters& drops_;
+    LibraryPtr library_;
+    SslContextPtr context_;
+    CertificateIndex certificates_;
+    uint16_t min_version_ = TLS1_2_VERSION;
+    std::vector<std::vector<uint8_t>> spare_buffers_;
+    std::vector<uint8_t> gather_;
+    Counter handshakes_;
+};
+
+}  // namespace sluice::tls
