@@ -62,6 +62,7 @@ struct FarEnd {
     void reset();  // not orderly; what was not read yet is lost
     void allow(size_t received_max_now);
     void connect();  // lets a connection that hangs be established
+    bool has_news() const { return taken_ < received.size(); }
     // What came since the last call.
     std::string take() {
         std::string fresh = received.substr(taken_);

@@ -101,6 +101,13 @@ class World final : public Connector, public PeerDirectory {
         far->send(bytes);
         run();
     }
+    // The server that has been asked something, and that nobody has looked at since.
+    std::shared_ptr<FarEnd> asked() const {
+        const auto found = std::ranges::find_if(
+            servers, [](const auto& server) { return server->has_news() && !server->gone; });
+        SLUICE_CHECK(found != servers.end());
+        return *found;
+    }
     contract::WorkerReport report() const {
         contract::WorkerReport report;
         proxy.report(report);
