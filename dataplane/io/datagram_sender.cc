@@ -69,13 +69,7 @@ MutableBytes DatagramSender::buffer(size_t size, const Path& path, uint8_t tos) 
     reserved_ = 0;
     if (size > kDatagramBytesMax) return {};
     if (filling_ && !fits(slots_[last()], size, path, tos)) close_batch();
-    if (!filling_) {
-        if ((waiting_bytes_ >= kFlushBytes || count_ == kSlots) && !blocked_) flush();
-        if (count_ == kSlots) return {};
-        ++count_;
-        filling_ = true;
-        slots_[last()] = Slot{.path = path, .tos = tos};
-    }
+    if (!filling_ && !start_batch(path, tos)) return {};
     Slot& slot = slots_[last()];
     reserved_ = size;
     return {bytes_of(last()) + slot.used, size};
@@ -84,13 +78,32 @@ MutableBytes DatagramSender::buffer(size_t size, const Path& path, uint8_t tos) 
 void DatagramSender::commit(size_t size) {
     SLUICE_CHECK(filling_ && size <= reserved_);
     reserved_ = 0;
+    if (size == 0 && slots_[last()].count > 0) {
+        // A batch cannot end with a datagram of nothing: it would not be seen in its length.
+        const Path path = slots_[last()].path;
+        const uint8_t tos = slots_[last()].tos;
+        close_batch();
+        if (!start_batch(path, tos)) {
+            drops_.add(DropReason::kNoSendBuffer);
+            return;
+        }
+    }
     Slot& slot = slots_[last()];
     if (slot.count == 0) slot.segment = size;
     slot.used += size;
     ++slot.count;
     waiting_bytes_ += size;
-    // Only the last segment of a batch may be shorter, and a segment of nothing cannot be repeated.
+    // Only the last segment of a batch may be shorter.
     if (size < slot.segment || size == 0) close_batch();
+}
+
+bool DatagramSender::start_batch(const Path& path, uint8_t tos) {
+    if ((waiting_bytes_ >= kFlushBytes || count_ == kSlots) && !blocked_) flush();
+    if (count_ == kSlots) return false;
+    ++count_;
+    filling_ = true;
+    slots_[last()] = Slot{.path = path, .tos = tos};
+    return true;
 }
 
 void DatagramSender::close_batch() {

@@ -64,6 +64,8 @@ class DatagramSender {
     };
 
     static bool fits(const Slot& slot, size_t size, const Path& path, uint8_t tos);
+    // False: every slot waits for the kernel.
+    bool start_batch(const Path& path, uint8_t tos);
     void close_batch();
     size_t prepare_messages();
     void prepare(Message& message, mmsghdr& header, size_t slot_index, size_t offset, size_t size);

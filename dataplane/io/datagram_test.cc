@@ -36,7 +36,8 @@ Interposer* interposer = nullptr;
 
 Sent look_at(const msghdr& message) {
     Sent sent;
-    for (size_t i = 0; i < message.msg_iovlen; ++i) sent.bytes += message.msg_iov[i].iov_len;
+    for (size_t i = 0; i < message.msg_iovlen; ++i)
+        sent.bytes += message.msg_iov[i].iov_len;
     msghdr walk = message;
     for (cmsghdr* part = CMSG_FIRSTHDR(&walk); part != nullptr; part = CMSG_NXTHDR(&walk, part)) {
         if (part->cmsg_level == SOL_UDP && part->cmsg_type == UDP_SEGMENT) {
@@ -253,8 +254,8 @@ TEST_CASE("batches: one path, one TOS, one size, a shorter end, 64 segments, one
     const auto port = open_port(test, handler);
     const Descriptor sink = plain_socket(loopback(0));
     const Descriptor other = plain_socket(loopback(0));
-    const Path path{.remote = local_endpoint(sink.get())};
-    const Path other_path{.remote = local_endpoint(other.get())};
+    const Path path{.remote = local_endpoint(sink.get()), .local = {}};
+    const Path other_path{.remote = local_endpoint(other.get()), .local = {}};
     Interpose kernel;
     const auto send = [&](size_t size, const Path& to, uint8_t tos = 0) {
         put(*port, random_bytes(size, 1), to, tos);
@@ -262,12 +263,14 @@ TEST_CASE("batches: one path, one TOS, one size, a shorter end, 64 segments, one
     const auto batches = [&] {
         port->flush();
         std::vector<std::pair<size_t, size_t>> result;
-        for (const Sent& sent : kernel.sent) result.emplace_back(sent.bytes, sent.gso_size);
+        for (const Sent& sent : kernel.sent)
+            result.emplace_back(sent.bytes, sent.gso_size);
         kernel.sent.clear();
         return result;
     };
     using Batches = std::vector<std::pair<size_t, size_t>>;
-    for (int i = 0; i < 3; ++i) send(100, path);
+    for (int i = 0; i < 3; ++i)
+        send(100, path);
     CHECK(batches() == Batches{{300, 100}});
     send(100, path), send(100, path), send(40, path), send(40, path);
     CHECK(batches() == Batches{{240, 100}, {40, 0}});
@@ -277,9 +280,11 @@ TEST_CASE("batches: one path, one TOS, one size, a shorter end, 64 segments, one
     CHECK(batches() == Batches{{100, 0}, {100, 0}, {100, 0}});
     send(100, path, 0), send(100, path, 1);
     CHECK(batches() == Batches{{100, 0}, {100, 0}});
-    for (int i = 0; i < 65; ++i) send(10, path);
+    for (int i = 0; i < 65; ++i)
+        send(10, path);
     CHECK(batches() == Batches{{640, 10}, {10, 0}});
-    for (int i = 0; i < 46; ++i) send(1452, path);
+    for (int i = 0; i < 46; ++i)
+        send(1452, path);
     CHECK(batches() == Batches{{45 * 1452, 1452}, {1452, 0}});
     send(0, path), send(0, path);
     CHECK(batches() == Batches{{0, 0}, {0, 0}});
@@ -305,7 +310,7 @@ TEST_CASE("what is committed leaves when the turn begins, without flush()") {
     Receiver handler;
     const auto port = open_port(test, handler);
     const Descriptor sink = plain_socket(loopback(0));
-    put(*port, random_bytes(99, 1), {.remote = local_endpoint(sink.get())});
+    put(*port, random_bytes(99, 1), {.remote = local_endpoint(sink.get()), .local = {}});
     test.engine->turn(Instant::min());
     CHECK(take(sink).size() == 99);
 }
@@ -330,7 +335,8 @@ TEST_CASE("a device that refuses GSO gets segments, and is not asked again") {
             put(*port, expected.back(), path);
         }
         port->flush();
-        for (const auto& one : expected) REQUIRE(take(sink) == one);
+        for (const auto& one : expected)
+            REQUIRE(take(sink) == one);
     }
     // Both batches of the first round were on their way.
     CHECK(refused <= 2);
@@ -394,7 +400,7 @@ TEST_CASE("after a refusal for its size GSO pauses and comes back") {
     Receiver handler;
     const auto port = open_port(test, handler);
     const Descriptor sink = plain_socket(loopback(0));
-    const Path path{.remote = local_endpoint(sink.get())};
+    const Path path{.remote = local_endpoint(sink.get()), .local = {}};
     Interpose kernel;
     int refusals = 1;
     kernel.refuse = [&](const Sent& sent) {
@@ -427,9 +433,11 @@ TEST_CASE("a source that is not ours any more is given up, the datagram is not")
                             .local = loopback(0, v6).address,
                             .interface_index = 4'000'000};
     for (const Path& path : {gone, no_interface}) {
-        for (int i = 0; i < 3; ++i) put(*port, random_bytes(50, i), path);
+        for (int i = 0; i < 3; ++i)
+            put(*port, random_bytes(50, i), path);
         port->flush();
-        for (int i = 0; i < 3; ++i) CHECK(take(sink) == random_bytes(50, i));
+        for (int i = 0; i < 3; ++i)
+            CHECK(take(sink) == random_bytes(50, i));
     }
     CHECK(test.drops.value(DropReason::kSendFailed) == 0);
     // It was not GSO's fault.
@@ -442,12 +450,13 @@ TEST_CASE("a refused datagram is counted, and those after it leave") {
     Receiver handler;
     const auto port = open_port(test, handler);
     const Descriptor sink = plain_socket(loopback(0));
-    const Path path{.remote = local_endpoint(sink.get())};
+    const Path path{.remote = local_endpoint(sink.get()), .local = {}};
     Interpose kernel;
     // As a firewall rule on output does.
     kernel.refuse = [](const Sent& sent) { return sent.bytes == 55 * 4 ? EPERM : 0; };
     put(*port, random_bytes(10, 1), path);
-    for (int i = 0; i < 4; ++i) put(*port, random_bytes(55, 2), path);
+    for (int i = 0; i < 4; ++i)
+        put(*port, random_bytes(55, 2), path);
     put(*port, random_bytes(60, 3), path);
     port->flush();
     CHECK(take(sink).size() == 10);
@@ -460,7 +469,7 @@ TEST_CASE("a blocked socket: datagrams wait, then there is no room, then all lea
     Receiver handler;
     const auto port = open_port(test, handler);
     const Descriptor sink = plain_socket(loopback(0));
-    const Path path{.remote = local_endpoint(sink.get())};
+    const Path path{.remote = local_endpoint(sink.get()), .local = {}};
     Interpose kernel;
     kernel.refuse = [](const Sent&) { return EAGAIN; };
     size_t committed = 0;
@@ -478,7 +487,8 @@ TEST_CASE("a blocked socket: datagrams wait, then there is no room, then all lea
     // No event tells that there is room again; the engine must come back by itself.
     test.engine->turn(test.clock.now().mono + std::chrono::seconds(5));
     test.engine->turn(Instant::min());
-    for (size_t i = 0; i < committed; ++i) REQUIRE(take(sink).size() == 10 + i);
+    for (size_t i = 0; i < committed; ++i)
+        REQUIRE(take(sink).size() == 10 + i);
     CHECK_FALSE(port->buffer(10, path, 0).empty());
     CHECK(test.drops.value(DropReason::kSendFailed) == 0);
 }
@@ -519,7 +529,8 @@ TEST_CASE("a flood waits in the socket, is taken in bounded turns, and loses not
     CHECK(handler.datagrams.size() < kFlood);
     CHECK(handler.ends == 1);
     // Without a deadline: the rest must not wait for another datagram.
-    while (handler.datagrams.size() < kFlood) test.engine->turn(kNever);
+    while (handler.datagrams.size() < kFlood)
+        test.engine->turn(kNever);
     for (size_t i = 0; i < kFlood; ++i) {
         size_t got = SIZE_MAX;
         std::memcpy(&got, handler.datagrams[i].bytes.data(), sizeof got);
@@ -539,7 +550,8 @@ TEST_CASE("a port may be destroyed by its handler, and its number is free at onc
         SocketAddress address;
         const socklen_t length = to_kernel(loopback(number), AF_INET, address);
         REQUIRE(connect(client.get(), &address.any, length) == 0);
-        for (int i = 0; i < 100; ++i) send(client.get(), "hello", 5, 0);
+        for (int i = 0; i < 100; ++i)
+            send(client.get(), "hello", 5, 0);
         REQUIRE(test.run_until([&] { return port == nullptr; }));
         const size_t calls = handler.calls;
         Receiver next_handler;

@@ -55,6 +55,9 @@ struct ListenOptions {
     // Set: only connections whose packets arrived on this interface (SO_BINDTODEVICE). The kernel
     // prefers such a socket to an unbound one of the same port, and connections inherit the
     // binding, so "which socket accepted it" proves the interface for the connection's whole life.
+    // One exception: what a process of this machine sends to the interface's own address counts as
+    // arrived on it (the kernel goes by the route, not by the loopback device it uses). Its source
+    // is one of our own addresses then, so who trusts a peer must look the source up as well.
     std::string interface;
     int backlog = 4096;  // the kernel caps it at net.core.somaxconn, 4096 by default
 };

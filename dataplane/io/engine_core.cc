@@ -91,7 +91,7 @@ std::optional<Duration> EngineCore::time_to_wait(Instant deadline) {
     return deadline <= current ? Duration::zero() : deadline - current;
 }
 
-void EngineCore::run_due() {
+void EngineCore::take_due() {
     due_.clear();
     due_.swap(again_);
     std::erase_if(alarms_, [this](const Alarm& alarm) {
@@ -99,9 +99,6 @@ void EngineCore::run_due() {
         due_.push_back(alarm.id);
         return true;
     });
-    // What they ask for again is for the next turn; that is why they were moved out.
-    for (const SlotId id : due_)
-        call(id, 0);
 }
 
 void EngineCore::turn(Instant deadline) {
@@ -111,8 +108,11 @@ void EngineCore::turn(Instant deadline) {
     collect(time_to_wait(deadline));
     now_ = clock_.now();
     if (turn_handler_ != nullptr) turn_handler_->on_turn(now_);
+    // Before anybody is called: what is asked for from now on is for the next turn.
+    take_due();
     dispatch();
-    run_due();
+    for (const SlotId id : due_)
+        call(id, 0);
     // By index: a handler may open a port meanwhile.
     for (size_t i = 0; i < participants_.size(); ++i) {
         if (participants_[i] != nullptr) participants_[i]->after_dispatch();

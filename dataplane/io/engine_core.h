@@ -151,14 +151,14 @@ class EngineCore : public Engine, private Watcher {
 
     void on_ready(uint32_t events) override;  // the eventfd
     std::optional<Duration> time_to_wait(Instant deadline);
-    void run_due();
+    void take_due();
 
     Clock& clock_;
     DropCounters& drops_;
     Now now_;
     SlotTable<Watcher> watchers_;
     std::vector<SlotId> again_;
-    std::vector<SlotId> due_;  // a turn's share of again_ and alarms_, kept for its memory
+    std::vector<SlotId> due_;  // this turn's share of again_ and alarms_
     std::vector<Alarm> alarms_;
     std::vector<TurnParticipant*> participants_;  // null: left during a turn
     TurnHandler* turn_handler_ = nullptr;

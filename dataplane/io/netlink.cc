@@ -20,7 +20,9 @@ namespace {
 // What the kernel recommends for answers; larger ones come in several messages.
 constexpr size_t kAnswerBytes = 32768;
 
-uint8_t family_of(const IpAddress& address) { return address.is_v6() ? AF_INET6 : AF_INET; }
+uint8_t family_of(const IpAddress& address) {
+    return address.is_v6() ? AF_INET6 : AF_INET;
+}
 
 IpAddress address_from(uint8_t family, Bytes bytes) {
     if (family == AF_INET && bytes.size() >= 4) return IpAddress::v4(bytes.data());
@@ -37,8 +39,8 @@ void for_each_attribute(Bytes attributes, Function function) {
         if (head.rta_len < sizeof head || head.rta_len > attributes.size()) return;
         function(head.rta_type & NLA_TYPE_MASK,
                  attributes.subspan(sizeof head, head.rta_len - sizeof head));
-        attributes = attributes.subspan(std::min<size_t>(RTA_ALIGN(head.rta_len),
-                                                         attributes.size()));
+        attributes =
+            attributes.subspan(std::min<size_t>(RTA_ALIGN(head.rta_len), attributes.size()));
     }
 }
 
@@ -48,8 +50,8 @@ std::optional<std::pair<Head, Bytes>> split(Bytes message) {
     if (message.size() < sizeof(Head)) return std::nullopt;
     Head head;
     std::memcpy(&head, message.data(), sizeof head);
-    return std::pair{head, message.subspan(std::min<size_t>(NLMSG_ALIGN(sizeof head),
-                                                            message.size()))};
+    return std::pair{head,
+                     message.subspan(std::min<size_t>(NLMSG_ALIGN(sizeof head), message.size()))};
 }
 
 }  // namespace
@@ -155,7 +157,8 @@ int Netlink::find_link(const std::string& name, Link& link) {
         link.is_up = (parts->first.ifi_flags & IFF_UP) != 0;
         link.is_ethernet = parts->first.ifi_type == ARPHRD_ETHER;
         for_each_attribute(parts->second, [&link](int kind, Bytes value) {
-            if (kind == IFLA_MTU && value.size() >= 4) link.mtu = load_native<uint32_t>(value.data());
+            if (kind == IFLA_MTU && value.size() >= 4)
+                link.mtu = load_native<uint32_t>(value.data());
             if (kind == IFLA_CARRIER && !value.empty()) link.has_carrier = value[0] != 0;
             if (kind != IFLA_LINKINFO) return;
             for_each_attribute(value, [&link](int inner, Bytes text) {

@@ -20,8 +20,8 @@ namespace sluice::io {
 
 struct Link {
     unsigned index = 0;
-    std::string kind;         // "tun", "veth", …; empty for hardware
-    bool is_ethernet = true;  // a TUN device is not, a TAP device is
+    std::string kind;          // "tun", "veth", …; empty for hardware
+    bool is_ethernet = true;   // a TUN device is not, a TAP device is
     bool has_carrier = false;  // of a TUN device: a process holds it open
     bool is_up = false;
     unsigned mtu = 0;

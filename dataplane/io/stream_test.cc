@@ -32,7 +32,6 @@ class Echo final : public StreamHandler {
         on_stream_ready();
     }
     bool closed = false;
-    size_t partial_writes = 0;
 
     void on_stream_ready() override {
         if (!stream_) return;
@@ -44,7 +43,6 @@ class Echo final : public StreamHandler {
                 const IoResult result = stream_->write(pieces);
                 if (result.status == IoStatus::kWouldBlock) return;
                 if (result.status != IoStatus::kOk) return close();
-                if (result.bytes < rest.size()) ++partial_writes;
                 used_ += result.bytes;
                 continue;
             }
@@ -109,6 +107,7 @@ class Client final : public StreamHandler {
     std::unique_ptr<ByteStream> stream;
     std::vector<uint8_t> received;
     size_t calls = 0;
+    size_t partial_writes = 0;
     bool failed = false;
     bool ended = false;
 
@@ -124,6 +123,7 @@ class Client final : public StreamHandler {
             const IoResult result = stream->write(pieces);
             if (result.status == IoStatus::kError) failed = true;
             if (result.status != IoStatus::kOk) return;
+            if (result.bytes < data_.size()) ++partial_writes;
             data_ = data_.subspan(result.bytes);
         }
     }
@@ -156,7 +156,7 @@ TEST_CASE("a large transfer comes back whole, with partial writes and half-close
     CHECK(client.received == data);
     REQUIRE(server.echoes.size() == 1);
     CHECK(server.echoes[0]->closed);
-    CHECK(server.echoes[0]->partial_writes > 0);  // else this test does not test them
+    CHECK(client.partial_writes > 0);
 }
 
 TEST_CASE("an accepted connection knows both ends, and has TCP_NODELAY") {
@@ -221,8 +221,8 @@ TEST_CASE("a handler that was not set when data came finds it by reading") {
 
 namespace {
 
-// Destroys streams from inside a callback: its own and those of others, which may have events in the
-// same turn.
+// Destroys streams from inside a callback: its own and those of others, which may have events in
+// the same turn.
 class Destroyer final : public StreamHandler {
   public:
     Destroyer(std::vector<std::unique_ptr<Destroyer>>& all, std::unique_ptr<ByteStream> stream)
@@ -393,8 +393,7 @@ TEST_CASE("out of file descriptors: accepting pauses, is counted, and resumes by
         if (!test.run_until([&] { return server.echoes.size() == 10; })) return "never resumed";
         return "";
     });
-    CHECK(failure.empty());
-    CAPTURE(failure);
+    CHECK(failure == "");
 }
 
 TEST_CASE("errors of listening name the address and the remedy") {

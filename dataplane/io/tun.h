@@ -88,8 +88,8 @@ class TunDevice {
     // The kernel's routes towards the device become exactly these (those inside its own addresses'
     // prefixes are there by themselves and may be named or not).
     Result<void> set_routes(const std::vector<IpPrefix>& prefixes);
-    // Its addresses and MTU become exactly these. On a host without IPv6, IPv6 addresses are an error
-    // here; create() goes on without them and has it in its report, as "tun_ipv6".
+    // Its addresses and MTU become exactly these. On a host without IPv6, IPv6 addresses are an
+    // error here; create() goes on without them and has it in its report, as "tun_ipv6".
     Result<void> set_addresses(const std::vector<IpPrefix>& addresses);
     Result<void> set_mtu(uint16_t mtu);
 
@@ -100,8 +100,7 @@ class TunDevice {
     Result<void> open_queues(unsigned queues);
     void set_offloads(bool wanted);
     // `ipv6_problem`: an IPv6 address could not be set because of what the host is; the rest is.
-    Result<void> apply_addresses(const std::vector<IpPrefix>& addresses,
-                                 std::string& ipv6_problem);
+    Result<void> apply_addresses(const std::vector<IpPrefix>& addresses, std::string& ipv6_problem);
 
     std::string interface_;
     unsigned interface_index_ = 0;

@@ -45,7 +45,8 @@ Result<Descriptor> open_tun() {
 
 ifreq request_for(const std::string& interface, unsigned queues) {
     ifreq request{};
-    std::memcpy(request.ifr_name, interface.data(), std::min<size_t>(interface.size(), IFNAMSIZ - 1));
+    std::memcpy(request.ifr_name, interface.data(),
+                std::min<size_t>(interface.size(), IFNAMSIZ - 1));
     unsigned flags = IFF_TUN | IFF_NO_PI | IFF_VNET_HDR;
     if (queues > 1) flags |= IFF_MULTI_QUEUE;
     request.ifr_flags = static_cast<short>(flags);
@@ -54,12 +55,15 @@ ifreq request_for(const std::string& interface, unsigned queues) {
 
 // Whether the name is free, or a device that nobody holds.
 Result<void> check_name(Netlink& netlink, const std::string& interface, Link& stale) {
-    const bool is_valid =
-        !interface.empty() && interface.size() < IFNAMSIZ && interface != "." &&
-        interface != ".." && std::all_of(interface.begin(), interface.end(), [](char c) {
-            // '%' would make the kernel choose a number; the others it refuses.
-            return c > ' ' && c < 0x7f && c != '/' && c != ':' && c != '%';
-        });
+    const bool is_valid = !interface.empty() && interface.size() < IFNAMSIZ && interface != "." &&
+                          interface != ".." &&
+                          std::all_of(
+                              interface.begin(), interface.end(),
+                              [](char c) {
+                                  // '%' would make the kernel choose a number; the others it
+                                  // refuses.
+                                  return c > ' ' && c < 0x7f && c != '/' && c != ':' && c != '%';
+                              });
     if (!is_valid) {
         return fail("\"" + interface +
                     "\" cannot be the name of an interface: 1 to 15 letters, digits, '-' and '_'");
@@ -67,7 +71,8 @@ Result<void> check_name(Netlink& netlink, const std::string& interface, Link& st
     Link link;
     const int error = netlink.find_link(interface, link);
     if (error == ENODEV) return {};
-    if (error != 0) return fail("cannot look for interface " + interface + ": " + error_text(error));
+    if (error != 0)
+        return fail("cannot look for interface " + interface + ": " + error_text(error));
     if (link.kind != "tun" || link.is_ethernet) {
         return fail("interface " + interface + " exists and is not a TUN device" +
                     (link.kind.empty() ? "" : " but of kind " + link.kind) +
@@ -164,7 +169,9 @@ void TunDevice::set_offloads(bool wanted) {
     const auto note = [this](const char* name, bool on, std::string reason) {
         const bool is_choice = reason == "switched off";
         offloads_.push_back({.name = name,
-                             .state = on ? "on" : is_choice ? "off" : "unsupported",
+                             .state = on          ? "on"
+                                      : is_choice ? "off"
+                                                  : "unsupported",
                              .reason = std::move(reason),
                              .uses = 0});
     };
@@ -189,7 +196,9 @@ void TunDevice::set_offloads(bool wanted) {
     }
 }
 
-std::vector<TunQueue> TunDevice::take_queues() { return std::exchange(queues_, {}); }
+std::vector<TunQueue> TunDevice::take_queues() {
+    return std::exchange(queues_, {});
+}
 
 Result<void> TunDevice::set_mtu(uint16_t mtu) {
     auto netlink = Netlink::open();
@@ -251,10 +260,11 @@ Result<void> TunDevice::set_routes(const std::vector<IpPrefix>& prefixes) {
         return fail("cannot list the routes of " + interface_ + ": " + error_text(error));
     }
     std::vector<IpPrefix> wanted;
-    for (const IpPrefix& prefix : prefixes) wanted.push_back(prefix.masked());
+    for (const IpPrefix& prefix : prefixes)
+        wanted.push_back(prefix.masked());
     for (const Route& route : present) {
-        const bool stays = route.is_automatic || std::find(wanted.begin(), wanted.end(),
-                                                           route.prefix) != wanted.end();
+        const bool stays = route.is_automatic ||
+                           std::find(wanted.begin(), wanted.end(), route.prefix) != wanted.end();
         if (!stays) netlink->remove_route(interface_index_, route.prefix);
     }
     // All that can be set are; the error tells the first that could not.

@@ -44,7 +44,8 @@ class UringDatagramPort::Request final : public Completion {
     Request(UringEngine& engine, UringDatagramPort& owner, size_t payload_bytes)
         : engine_(engine),
           owner_(&owner),
-          buffer_bytes_((kHeadBytes + payload_bytes + 63) / 64 * 64),
+          usable_bytes_(kHeadBytes + payload_bytes),
+          buffer_bytes_((usable_bytes_ + 63) / 64 * 64),
           group_(engine.new_buffer_group()),
           id_(engine.expect(*this)) {
         message_.msg_namelen = kNameBytes;
@@ -121,7 +122,7 @@ class UringDatagramPort::Request final : public Completion {
   private:
     void give_back(uint16_t buffer) {
         io_uring_buf_ring_add(ring_.get(), memory_.get() + buffer * buffer_bytes_,
-                              static_cast<unsigned>(buffer_bytes_), buffer,
+                              static_cast<unsigned>(usable_bytes_), buffer,
                               io_uring_buf_ring_mask(kBuffers), 0);
         io_uring_buf_ring_advance(ring_.get(), 1);
     }
@@ -143,7 +144,8 @@ class UringDatagramPort::Request final : public Completion {
 
     UringEngine& engine_;
     UringDatagramPort* owner_;
-    const size_t buffer_bytes_;
+    const size_t usable_bytes_;  // of each buffer, by the kernel
+    const size_t buffer_bytes_;  // from one buffer to the next
     const uint16_t group_;
     const SlotId id_;
     msghdr message_{};  // a form that tells the sizes of name and control

@@ -174,11 +174,9 @@ int UringEngine::arm(int fd, uint32_t events, SlotId id) {
 
 void UringEngine::disarm(int, SlotId id) {
     // A poll holds on to the open file: the socket is closed when the kernel has seen this, at the
-    // latest when the next turn begins.
-    io_uring_sqe* entry = submission();
-    io_uring_prep_poll_remove(entry, id);
-    entry->user_data = 0;
-    entry->flags |= IOSQE_CQE_SKIP_SUCCESS;
+    // latest when the next turn begins. Not by POLL_REMOVE: that fails, and the file stays open for
+    // ever, if an event of this poll is just being prepared.
+    cancel(id);
 }
 
 void UringEngine::collect(std::optional<Duration> timeout) {
@@ -236,7 +234,9 @@ void UringEngine::give_readiness(const Event& event) {
         call(id, POLLERR);
         return;
     }
-    if ((event.flags & IORING_CQE_F_MORE) == 0) {
+    // After an error or the end of both directions there are no more edges: reading and writing do
+    // not wait any more. The kernel may end the poll then, and would end a new one at once.
+    if ((event.flags & IORING_CQE_F_MORE) == 0 && (event.result & (POLLERR | POLLHUP)) == 0) {
         const Poll poll = polls_[id & 0x7fffffff];
         arm_poll(poll.fd, poll.events, id);
     }
