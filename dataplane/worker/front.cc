@@ -18,21 +18,24 @@ class Front::Listener {
         return config_ == config && tunnel_interface_ == tunnel_interface;
     }
 
-    // The bound socket first: were the unbound one alone for a moment, a tunnel connection made in
-    // that moment would count as one from elsewhere. (It would be refused, not let in.)
+    // The kernel gives a connection to the first socket that fits when both share their port
+    // (SO_REUSEPORT), although the bound one fits better. It looks at IPv4 sockets from the
+    // youngest to the oldest and at IPv6 sockets the other way round (__inet_hash() in
+    // linux/net/ipv4/inet_hashtables.c), so the bound one has to be opened last there and first
+    // here; every worker does so, and then a bound one is in front of them all. In the wrong order
+    // a tunnel connection would count as one from elsewhere: refused, not let in.
     Result<void> open(io::Engine& engine) {
-        if (!tunnel_interface_.empty()) {
-            auto bound = engine.listen({.address = config_.address, .interface = tunnel_interface_},
-                                       from_tunnel_);
-            if (!bound) return std::unexpected(bound.error());
-            from_tunnel_.acceptor = std::move(*bound);
+        const bool bound_first = config_.address.address.is_v6();
+        if (bound_first) {
+            if (auto opened = open_bound(engine); !opened) return opened;
         }
-        if (config_.scope == contract::ListenerScope::kTunnel) return {};
-        auto unbound =
-            engine.listen({.address = config_.address, .interface = {}}, from_elsewhere_);
-        if (!unbound) return std::unexpected(unbound.error());
-        from_elsewhere_.acceptor = std::move(*unbound);
-        return {};
+        if (config_.scope != contract::ListenerScope::kTunnel) {
+            auto unbound =
+                engine.listen({.address = config_.address, .interface = {}}, from_elsewhere_);
+            if (!unbound) return std::unexpected(unbound.error());
+            from_elsewhere_.acceptor = std::move(*unbound);
+        }
+        return bound_first ? Result<void>() : open_bound(engine);
     }
 
     const contract::ListenerConfig& config() const { return config_; }
@@ -55,6 +58,15 @@ class Front::Listener {
         bool through_tunnel;
         std::unique_ptr<io::Acceptor> acceptor;
     };
+
+    Result<void> open_bound(io::Engine& engine) {
+        if (tunnel_interface_.empty()) return {};
+        auto bound = engine.listen({.address = config_.address, .interface = tunnel_interface_},
+                                   from_tunnel_);
+        if (!bound) return std::unexpected(bound.error());
+        from_tunnel_.acceptor = std::move(*bound);
+        return {};
+    }
 
     contract::ListenerConfig config_;
     std::string tunnel_interface_;  // empty: no tunnel
