@@ -38,8 +38,13 @@ step() {
         return 0
     fi
     printf '%-10s %-44s %10s\n' "$label" "$text: FAILED" "$(seconds_between "$start" "$EPOCHREALTIME")"
-    printf '\n--- the end of %s\n' "$log"
-    tail -n 40 "$log"
+    printf '\n--- %s\n' "$log"
+    # A build says in the middle what failed first; other programs say last what ended them.
+    if grep -q '^FAILED: ' "$log"; then
+        sed -n '/^FAILED: /,$p' "$log" | head -n 40
+    else
+        tail -n 40 "$log"
+    fi
     printf -- '---\n'
     return 1
 }

@@ -150,13 +150,12 @@ class Demo:
     def _forge(self, outside: web.Site) -> web.Answer:
         """The neighbour takes the phone's inner address, and the node is even told to answer there."""
         inner = f"{Topology.CLIENT_INNER}/32"
-        route = ["route", "add", inner, "via", Topology.NEIGHBOUR, "dev", "lan0"]
         network.add_address(self.topology.neighbour, "lan0", inner)
-        self.topology.node.ip(*route)
+        unsteer = network.steer(self.topology.node, inner, Topology.NEIGHBOUR, "lan0")
         try:
             return outside.fetch(WELCOME, options=["--interface", Topology.CLIENT_INNER])
         finally:
-            self.topology.node.ip("route", "delete", *route[2:])
+            unsteer()
             self.topology.neighbour.ip("address", "delete", inner, "dev", "lan0")
 
     def _site(self, namespace: network.Namespace, address: str) -> web.Site:
@@ -166,7 +165,7 @@ class Demo:
     def _show(number: int, who: str, host: str, answer: web.Answer, wanted: int, proves: str) -> None:
         print(f"{number}  {who}")
         print(f"   GET https://{host}:{PORT}/  →  {answer.status or 'no answer'}"
-              f"  {first_line(answer)}".rstrip())
+              f"   {first_line(answer)}".rstrip())
         if answer.status != wanted:
             raise ProofFailed(f"expected {wanted}, but it was {answer}")
         print(f"   proves: {proves}\n", flush=True)
@@ -232,10 +231,10 @@ def show(path: Path) -> str:
 
 
 def first_line(answer: web.Answer) -> str:
-    """The answer in a few words: a page's title, else its first line."""
+    """The answer in a few words: a page's title, else its first line, without the status once more."""
     text = answer.body.decode(errors="replace")
     title = text.partition("<title>")[2].partition("</title>")[0]
-    return (title or text.strip().partition("\n")[0])[:60]
+    return (title or text.strip().partition("\n")[0]).removeprefix(f"{answer.status} ")[:80]
 
 
 def main() -> int:

@@ -4,7 +4,7 @@ import ssl
 
 from harness import cleanup, web
 from harness.case import PORT, PUBLIC, TUNNEL, ServedTest, on_both_engines
-from harness.network import Topology, add_address
+from harness.network import Topology, add_address, steer
 
 TUNNEL_ONLY_PORT = 3444
 UNKNOWN_HOST = 404
@@ -59,8 +59,8 @@ class Access(ServedTest):
                  (Topology.CLIENT_INNER6, Topology.NODE6, Topology.NODE_INNER6, Topology.NEIGHBOUR6, "128"))
         for forged, outer, inner, neighbour, bits in cases:
             self.borrow_address(forged, bits)
-            self.add_route(self.topology.node, f"{forged}/{bits}", neighbour)
-            self.add_route(self.topology.neighbour, f"{inner}/{bits}", outer)
+            cleanup.later(steer(self.topology.node, f"{forged}/{bits}", neighbour, "lan0"))
+            cleanup.later(steer(self.topology.neighbour, f"{inner}/{bits}", outer, "lan0"))
             for target in (outer, inner):
                 with self.subTest(source=forged, to=target):
                     site = self.site(self.topology.neighbour, target)
@@ -112,7 +112,7 @@ class Access(ServedTest):
         for address in (Topology.NODE, Topology.NODE6):
             with self.subTest(address=address), self.assertRaises(ConnectionRefusedError):
                 self.topology.neighbour.connect(address, TUNNEL_ONLY_PORT)
-        self.add_route(self.topology.neighbour, f"{Topology.NODE_INNER}/32", Topology.NODE)
+        cleanup.later(steer(self.topology.neighbour, f"{Topology.NODE_INNER}/32", Topology.NODE, "lan0"))
         with self.assertRaises(ConnectionRefusedError):
             self.topology.neighbour.connect(Topology.NODE_INNER, TUNNEL_ONLY_PORT)
 
@@ -156,11 +156,6 @@ class Access(ServedTest):
         neighbour = self.topology.neighbour
         add_address(neighbour, "lan0", f"{address}/{bits}")
         cleanup.later(lambda: neighbour.ip("address", "delete", f"{address}/{bits}", "dev", "lan0"))
-
-    def add_route(self, namespace, prefix: str, via: str) -> None:
-        route = [prefix, "via", via, "dev", "lan0"]
-        namespace.ip("route", "add", *route)
-        cleanup.later(lambda: namespace.ip("route", "delete", *route))
 
 
 def headers_of(echo: web.Answer) -> dict[str, list[str]]:

@@ -8,7 +8,7 @@ import stat
 import subprocess
 import time
 
-from harness import cleanup
+from harness import cleanup, web
 from harness.case import PUBLIC, TUNNEL, ServedTest, SystemTest, client_as_peer, on_both_engines
 from harness.network import Topology
 from harness.node import Node, binary
@@ -268,14 +268,40 @@ class Ending(SystemTest):
                 self.node.stop(by)
                 self.assert_nothing_left()
 
-    def test_it_stops_also_while_a_body_is_under_way(self) -> None:
-        self.node.start()
-        download = self.neighbour.download(PUBLIC, "/paced?size=50000000")
+    def begin_download(self) -> web.Download:
+        download = self.neighbour.download(PUBLIC, f"/paced?size={4 << 20}&seed=9")
         self.backend.pace.release(2)
         download.read(1 << 20)
-        self.node.stop(signal.SIGTERM)
-        download.give_up()
+        return download
+
+    def test_stop_does_not_wait_for_a_body_that_is_under_way(self) -> None:
+        for by in (None, signal.SIGINT):
+            with self.subTest(by=by):
+                self.node.start()
+                download = self.begin_download()
+                self.node.stop(by, seconds=5)
+                download.give_up()
+                self.assert_nothing_left()
+
+    def test_sigterm_lets_a_body_that_is_under_way_end(self) -> None:
+        """And lets nothing new begin."""
+        self.node.start()
+        download = self.begin_download()
+        self.node.process.send(signal.SIGTERM)
+        until(lambda: not accepts(self.neighbour), "the node accepts no more connections")
+        self.backend.pace.release(2)
+        self.assertEqual(download.finish(), Payload(seed=9, size=4 << 20).sha256())
+        self.assertEqual(self.node.process.wait(5), 0)
+        self.node.assert_no_complaint()
         self.assert_nothing_left()
+
+    def test_a_second_sigterm_does_not_wait(self) -> None:
+        self.node.start()
+        download = self.begin_download()
+        self.node.process.send(signal.SIGTERM)
+        until(lambda: not accepts(self.neighbour), "the node accepts no more connections")
+        self.node.stop(signal.SIGTERM, seconds=5)
+        download.give_up()
 
     def test_after_kill_9_it_serves_within_a_second(self) -> None:
         self.node.start()
@@ -318,6 +344,14 @@ class Ending(SystemTest):
     def await_public(self, started: float) -> None:
         until(lambda: self.neighbour.fetch(PUBLIC, "/echo", seconds=1).status == 200, "it serves", 10)
         self.assertLess(time.monotonic() - started, 1.0)
+
+
+def accepts(site: web.Site) -> bool:
+    try:
+        site.plain().close()
+    except ConnectionRefusedError:
+        return False
+    return True
 
 
 def interfaces(node: Node) -> list[str]:

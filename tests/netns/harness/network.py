@@ -14,7 +14,7 @@ import re
 import socket
 import subprocess
 from pathlib import Path
-from typing import Iterator, Sequence
+from typing import Callable, Iterator, Sequence
 
 from . import cleanup, processes
 
@@ -151,6 +151,21 @@ def add_address(namespace: Namespace, interface: str, address: str) -> None:
     # Without nodad a new IPv6 address could not be used for a second.
     flags = ["nodad"] if ":" in address else []
     namespace.ip("address", "add", address, "dev", interface, *flags)
+
+
+def steer(namespace: Namespace, prefix: str, via: str, interface: str) -> Callable[[], None]:
+    """Sends everything for `prefix` that way, whatever routes there are. The result undoes it."""
+    family = "-6" if ":" in prefix else "-4"
+    table = "7777"  # Linux keeps 253 to 255 for itself
+    route = ["to", prefix, "lookup", table, "priority", "100"]
+    namespace.ip(family, "route", "add", prefix, "via", via, "dev", interface, "table", table)
+    namespace.ip(family, "rule", "add", *route)
+
+    def undo() -> None:
+        namespace.ip(family, "rule", "delete", *route)
+        namespace.ip(family, "route", "delete", prefix, "table", table)
+
+    return undo
 
 
 def remove_orphans() -> None:
