@@ -22,6 +22,7 @@ def facts() -> dict[str, Any]:
         "system": _os_release(),
         "governor": _read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor") or "not shown",
         "hypervisor": "yes" if " hypervisor" in _read("/proc/cpuinfo") else "no",
+        "congestion": _read("/proc/sys/net/ipv4/tcp_congestion_control"),
         "load_before": round(os.getloadavg()[0], 2),
         "busy_before": round(busy_share(), 3),
         "commit": commit(),
