@@ -1,0 +1,44 @@
+#include "tests/sim/ledger.h"
+
+namespace sluice::sim {
+
+bool Flow::note_accepted(uint64_t counter) {
+    if (was_accepted(counter)) return false;
+    if (counter >= accepted.size()) accepted.resize(counter + 1);
+    accepted[counter] = true;
+    return true;
+}
+
+void Dealings::forget() {
+    const uint32_t next = epoch + 1;
+    *this = Dealings();
+    epoch = next;
+}
+
+uint32_t Ledger::open(const Session& session, uint32_t initiator_index) {
+    const auto number = static_cast<uint32_t>(sessions_.size());
+    sessions_.push_back(session);
+    by_receiver_index_[key(session.responder, initiator_index)] = number;
+    return number;
+}
+
+void Ledger::establish(uint32_t number, Instant now) {
+    Session& session = sessions_[number];
+    session.established = true;
+    session.created_by_initiator = now;
+    by_receiver_index_[key(session.initiator, session.responder_index)] = number;
+}
+
+std::optional<uint32_t> Ledger::sending_session(uint32_t node, uint32_t receiver_index) const {
+    const auto found = by_receiver_index_.find(key(node, receiver_index));
+    if (found == by_receiver_index_.end()) return {};
+    return found->second;
+}
+
+void Ledger::node_restarted(uint32_t node) {
+    for (uint32_t peer = 0; peer < nodes_; ++peer)
+        dealings(node, peer).forget();
+    accounts_[node].clear();
+}
+
+}  // namespace sluice::sim
