@@ -49,8 +49,8 @@ class Play {
     }
 
     void run() {
-        // A hundred steps reach every state; more only make each run slower.
-        for (int step = 0; step < 100 && !script_.done(); ++step) {
+        // Enough to overflow a queue of 128; more only makes each run slower.
+        for (int step = 0; step < 150 && !script_.done(); ++step) {
             act();
             check_invariants();
         }
@@ -59,9 +59,10 @@ class Play {
 
   private:
     End& end(uint8_t which) { return (which & 1) == 0 ? net_.a : net_.b; }
-    bool knows_other(End& who) {
-        return who.device.peer_by_key(net_.other(who).public_key).has_value();
-    }
+    // Each end has one peer or, while it is removed, none.
+    bool has_peer(const End& who) const { return !who.device.peers().empty(); }
+    PeerId peer_of(const End& who) const { return who.device.peers().front(); }
+    PeerState state_of(const End& who) const { return who.device.peer_state(peer_of(who)); }
 
     void act() {
         const uint8_t command = script_.byte();
@@ -90,7 +91,7 @@ class Play {
                 invent(who);
                 break;
             case 9:
-                // From a tick to a quarter of an hour.
+                // From a tick to nine minutes; after twice that no key is left.
                 pass(milliseconds(4) * (1 << script_.byte() % 18));
                 break;
             case 10:
@@ -120,11 +121,11 @@ class Play {
 
     // Each packet carries a number of its own behind its header, so that it is known again.
     void send(End& from, size_t size) {
-        if (!knows_other(from)) return;
+        if (!has_peer(from)) return;
         auto packet = net_.packet_from(from, std::clamp<size_t>(size, 40, from.mtu));
         store_be32(packet.data() + 20, ++last_packet_);
         sent_packets_[last_packet_] = {&from, packet};
-        net_.send(from, packet);
+        from.device.send(peer_of(from), packet, net_.now, from.out);
     }
 
     // Looks at all new datagrams of both ends and moves them into flight.
@@ -136,6 +137,14 @@ class Play {
                     const auto nonce = std::tuple(from, load_le32(datagram.bytes.data() + 4),
                                                   load_le64(datagram.bytes.data() + 8));
                     SLUICE_CHECK(nonces_.insert(nonce).second);
+                    // On a session that this end only answered for: not before it was confirmed.
+                    const auto answered = answered_.find({from, std::get<1>(nonce)});
+                    SLUICE_CHECK(answered == answered_.end() ||
+                                 confirmed_.contains({from, answered->second}));
+                }
+                if (datagram.type() == 2) {
+                    answered_[{from, load_le32(datagram.bytes.data() + 8)}] =
+                        load_le32(datagram.bytes.data() + 4);
                 }
                 in_flight_[from].push_back(datagram);
                 if (recorded_.size() < 64) recorded_.push_back({from, std::move(datagram)});
@@ -175,7 +184,8 @@ class Play {
             const bool handshake = old.datagram.type() == 1 || old.datagram.type() == 2;
             if (handshake && at >= changed.bytes.size() - 16) return;
         }
-        SLUICE_CHECK(give(net_.other(*old.from), changed, nullptr) != DropReason::kNone);
+        const Path path = another_path();
+        SLUICE_CHECK(give(net_.other(*old.from), changed, &path) != DropReason::kNone);
     }
 
     void invent(End& to) {
@@ -195,9 +205,11 @@ class Play {
 
     DropReason give(End& to, SentDatagram datagram, const Path* path) {
         collect();
-        const bool known = knows_other(to);
-        const PeerState before = known ? net_.state(to) : PeerState{};
+        const bool known = has_peer(to);
+        const PeerState before = known ? state_of(to) : PeerState{};
         const size_t size = datagram.bytes.size();
+        const bool data = size >= 32 && datagram.type() == 4;
+        const uint32_t receiver = size >= 8 ? load_le32(datagram.bytes.data() + 4) : 0;
         const Path from =
             path != nullptr ? *path : Path{net_.other(to).endpoint, to.endpoint.address, 1};
         const DropReason reason = net_.give_from(to, std::move(datagram), from, script_.byte());
@@ -205,11 +217,12 @@ class Play {
             SLUICE_CHECK(to.out.received.empty());
             return reason;
         }
-        const PeerState after = net_.state(to);
+        const PeerState after = state_of(to);
         // What was dropped after it was authenticated says so by its reason.
         const bool authentic =
             reason == DropReason::kNone || reason == DropReason::kInnerMalformed ||
             reason == DropReason::kInnerSourceNotAllowed || reason == DropReason::kInnerCongestion;
+        if (authentic && data) confirmed_.insert({&to, receiver});
         if (!authentic) {
             SLUICE_CHECK(after.endpoint == before.endpoint);
             SLUICE_CHECK(after.received_bytes == before.received_bytes);
@@ -242,7 +255,7 @@ class Play {
         const uint8_t change = script_.byte();
         const uint8_t value = script_.byte();
         PeerSettings& peer = who.peers.empty() ? removed_[&who] : who.peers[0];
-        switch (change % 7) {
+        switch (change % 8) {
             case 0:
                 psk_of(who) = value % 3;
                 break;
@@ -266,8 +279,13 @@ class Play {
                     who.peers.clear();
                 }
                 break;
-            default:
+            case 6:
                 peer.allowed_ips.resize(value % 2 + 1);
+                break;
+            default:
+                // The other end is not told, but in the end.
+                who.private_key.data()[0] ^= value;
+                who.public_key = crypto::X25519Key(who.private_key).public_key();
                 break;
         }
         configure(who);
@@ -283,10 +301,12 @@ class Play {
 
     // Initiations of somebody who knows our public key and nothing else.
     void flood(End& to, uint8_t count) {
+        if (++floods_ > 4) return;  // each costs as much as all other steps together
         stranger_.out.sent.clear();
         pass(seconds(6));
-        const auto id = stranger_.device.peer_by_key(to.public_key).value();
-        stranger_.device.send(id, ip_packet("10.0.0.9", "10.0.0.8", 40), net_.now, stranger_.out);
+        const auto id = stranger_.device.peer_by_key(to.public_key);
+        if (!id) return;
+        stranger_.device.send(*id, ip_packet("10.0.0.9", "10.0.0.8", 40), net_.now, stranger_.out);
         if (stranger_.out.sent.empty()) return;
         const Path path{stranger_.endpoint, {}, 0};
         for (int i = 0; i < count % 80; ++i)
@@ -298,8 +318,9 @@ class Play {
             SLUICE_CHECK(!who->out.protocol_violated);
             for (; !who->out.received.empty(); who->out.received.pop_front())
                 check_received(*who, who->out.received.front());
-            if (!knows_other(*who)) continue;
-            const PeerState state = net_.state(*who);
+            if (!has_peer(*who)) continue;
+            const PeerState state = state_of(*who);
+            SLUICE_CHECK(who->device.route(net_.packet_from(*who)) == peer_of(*who));
             SLUICE_CHECK(state.staged_packets <= kStagedMax);
             SLUICE_CHECK(!state.can_send || state.holds_key_material);
             SLUICE_CHECK(!state.can_send ||
@@ -327,6 +348,7 @@ class Play {
             who->out.refuse_datagrams = who->out.refuse_inner = false;
             if (who->peers.empty()) who->peers.push_back(removed_[who]);
             psk_of(*who) = 0;
+            who->peers[0].public_key = net_.other(*who).public_key;
             who->peers[0].persistent_keepalive_s = 0;
             who->peers[0].allowed_ips.resize(1);
             who->peers[0].endpoint.reset();
@@ -364,8 +386,13 @@ class Play {
     std::map<const End*, PeerSettings> removed_;
     std::vector<Recorded> recorded_;
     std::set<std::tuple<const End*, uint32_t, uint64_t>> nonces_;
+    // The other end's index of each session that an end answered for, and its own; and the indices
+    // on which it has heard authentic data.
+    std::map<std::pair<const End*, uint32_t>, uint32_t> answered_;
+    std::set<std::pair<const End*, uint32_t>> confirmed_;
     std::map<uint32_t, std::pair<End*, std::vector<uint8_t>>> sent_packets_;
     uint32_t last_packet_ = 0;
+    int floods_ = 0;
     uint8_t psk_a_ = 0;
     uint8_t psk_b_ = 0;
     int received_a_ = 0;
