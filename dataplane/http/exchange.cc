@@ -161,6 +161,9 @@ void Exchange::take_response_head(Bytes head) {
     const auto framing = frame_response(*response, to_head_);
     // We never ask for another protocol, so nobody may switch to one.
     if (!framing || response->status == 101) return server_misbehaved();
+    // Some servers say 408 before they close a connection that waited too long. It is no answer to
+    // this request, which crossed it on the way (RFC 9110 section 15.5.9).
+    if (response->status == 408 && may_repeat()) return repeat();
     const bool interim = response->status < 200;
     if (interim && ++interim_count_ > kInterimMax) return server_misbehaved();
     if (interim && client_old_) {  // which knows no such thing

@@ -82,6 +82,7 @@ class Exchange final : public StreamHandler {
     void server_misbehaved();
     void give_up(uint16_t status, std::string_view sentence);
     bool may_repeat() const;
+    void repeat();
     void release_server();
     void end_server();
 

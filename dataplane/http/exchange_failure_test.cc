@@ -195,6 +195,14 @@ TEST_CASE("a stale connection is replaced once, where that cannot do a thing twi
         CHECK(world.servers.size() == 1);
         CHECK(client->take().starts_with("HTTP/1.1 502 "));
     }
+    SECTION("when it says 408 as a farewell") {
+        world.send(client, kGet);
+        world.send(stale, "HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n");
+        REQUIRE(world.servers.size() == 2);
+        world.send(world.servers[1], kOk);
+        CHECK(client->take() == kOk);
+        CHECK(stale->gone);
+    }
     SECTION("not when the answer has begun") {
         world.send(client, kGet);
         world.send(stale, "HTTP/1.1 2");

@@ -200,11 +200,9 @@ void Exchange::answer(uint16_t status, std::string_view content_type, std::strin
     upload_ = Upload::kAbandoned;
     download_ = Download::kOwnAnswer;
     moved_at_ = core_.now.mono;
-    // A body that is here already is passed over; for one that is still to come the connection ends
-    // after the answer, or else the body would be read as the next request.
-    Relay& up = client_.upload();
-    const auto fault = up.decode();
-    keep_client_ = keep_client_ && !fault && up.source_complete() && !core_.draining;
+    // A body that was not read to its end would be taken for the next request. Even one that may be
+    // here already: the answer must not depend on how the bytes happened to be split.
+    keep_client_ = keep_client_ && client_.upload().source_complete() && !core_.draining;
     const size_t size = write_answer({.status = status,
                                       .content_type = content_type,
                                       .body = body,

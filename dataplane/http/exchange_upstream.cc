@@ -66,25 +66,28 @@ void Exchange::connect(bool fresh) {
 bool Exchange::may_repeat() const {
     // A connection that had been waiting may have been closed by the server in the very moment in
     // which we wrote to it. A new one has no such excuse.
-    return server_->reused() && !repeated_ && down_.raw().empty() && interim_count_ == 0 &&
+    return server_->reused() && !repeated_ && interim_count_ == 0 &&
            !client_.upload().body_sent_any() && (idempotent_ || !sent_any_);
+}
+
+void Exchange::repeat() {
+    end_server();
+    repeated_ = true;
+    down_.skip_raw(down_.raw().size());
+    scanner_.reset();
+    client_.upload().rewind_head();
+    connect(true);
 }
 
 // The connection broke or ended before a response's head was complete.
 void Exchange::server_failed() {
-    const bool never_connected = !connected_;
-    const bool repeat = may_repeat();
-    end_server();
-    if (never_connected) {
+    if (!connected_) {
+        end_server();
         if (!next_server()) return give_up(502, "no server could be reached");
         client_.upload().rewind_head();
         return connect(false);
     }
-    if (repeat) {
-        repeated_ = true;
-        client_.upload().rewind_head();
-        return connect(true);
-    }
+    if (down_.raw().empty() && may_repeat()) return repeat();
     ++picked_->failures;
     give_up(502, "the server ended the connection without an answer");
 }
