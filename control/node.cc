@@ -369,6 +369,7 @@ void Node::take_answers() {
 void Node::handle(Worker& worker, const contract::Applied& answer) {
     // Of an older generation: it came too late, and another one is on its way. 0: the worker could
     // not even begin.
+    if (worker.gone) return;
     if (answer.generation != builder_.current()->generation && answer.generation != 0) return;
     worker.applying = false;
     worker.error = answer.error;
@@ -387,9 +388,9 @@ void Node::handle(Worker& worker, const contract::Drained&) {
 
 void Node::handle(Worker& worker, const contract::Stopped&) {
     worker.gone = true;
-    worker.applying = false;
+    const bool owed_an_answer = std::exchange(worker.applying, false);
     if (state_ == NodeState::kStopping) return;
-    if (worker.error.empty()) worker.error = "has stopped";
+    if (owed_an_answer || worker.error.empty()) worker.error = "has stopped";
     log::error("a worker has stopped by itself: " + worker.error);
 }
 

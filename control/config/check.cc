@@ -46,8 +46,9 @@ void check_allowed_ips(const Wireguard& wireguard, Diagnostics& diagnostics) {
             claims.push_back({prefix.value.masked(), &prefix, &peer});
         }
     }
-    std::stable_sort(claims.begin(), claims.end(),
-                     [](const Claim& a, const Claim& b) { return a.prefix < b.prefix; });
+    std::sort(claims.begin(), claims.end(), [](const Claim& a, const Claim& b) {
+        return std::tie(a.prefix, a.written->at) < std::tie(b.prefix, b.written->at);
+    });
     std::vector<const Claim*> open;
     for (const Claim& claim : claims) {
         while (!open.empty() && !open.back()->prefix.contains(claim.prefix.address)) {
@@ -194,8 +195,9 @@ void check_routes(const Config& config, Diagnostics& diagnostics) {
                                   "or correct the name");
         }
         for (const Located<std::string>& host : route.hosts) {
-            const auto [first, fresh] =
-                seen.emplace(std::pair(host.value, route.path_prefix.value), &route);
+            const std::pair<std::string_view, std::string_view> claim(host.value,
+                                                                      route.path_prefix.value);
+            const auto [first, fresh] = seen.emplace(claim, &route);
             if (!fresh && first->second != &route && !route.path_prefix.value.empty()) {
                 diagnostics.error(host.at, "route " + in_quotes(route.name.value) + " for " +
                                                in_quotes(host.value) + " and path " +

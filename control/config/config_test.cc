@@ -305,6 +305,16 @@ TEST_CASE("nesting is refused wherever it hides") {
     }
 }
 
+TEST_CASE("what the TOML library trips over is an error of the file like any other") {
+    CHECK(diagnose("[node]\n[;x]\nname = \"y\"\n") ==
+          "f:2:1: not valid TOML: this line has a character where none of its kind may be\n");
+    CHECK(diagnose("na\xc3\xafve = 1\n") ==
+          "f:1:3: not valid TOML: key-value pair: expected '=', saw '\xc3\xaf'\n");
+    CHECK_FALSE(diagnose("x = \"\"\"\\\xc3\xb5\"\"\"\n").empty());
+    CHECK(diagnose("[;x]") ==
+          "f:1:1: not valid TOML: this line has a character where none of its kind may be\n");
+}
+
 TEST_CASE("a file that is too large is named as such") {
     const std::string text(kFileBytesMax + 1, '\n');
     CHECK(diagnose(text) == "f: the file is larger than 16 MiB; name a configuration file\n");

@@ -20,9 +20,14 @@ void Diagnostics::append(const Diagnostics& other) {
 }
 
 std::vector<Diagnostic> Diagnostics::sorted() const {
-    std::vector<Diagnostic> result = entries_;
-    std::stable_sort(result.begin(), result.end(),
-                     [](const Diagnostic& a, const Diagnostic& b) { return a.at < b.at; });
+    // What was found first stays first in one place.
+    std::vector<std::pair<Position, size_t>> order;
+    for (size_t i = 0; i < entries_.size(); ++i)
+        order.emplace_back(entries_[i].at, i);
+    std::sort(order.begin(), order.end());
+    std::vector<Diagnostic> result;
+    for (const auto& [at, index] : order)
+        result.push_back(entries_[index]);
     return result;
 }
 

@@ -3,8 +3,26 @@
 #include <algorithm>
 #include <utility>
 
-// Errors come back as values: no exception of the library leaves this file.
+// Errors come back as values, but for two kinds, because the library (3.3) is too sure of itself.
+// It asserts in places that a file can reach ("[;x]" does), and in a release build goes on with
+// undefined behaviour; and it calls code unreachable that any "é" outside of quotes reaches, where
+// "no" would be the answer. A file must never end a node that runs. So the assertions stay on and
+// throw, which parse() below catches, and the unreachable places answer "no".
+namespace sluice::config {
+struct BrokenAssumption {};
+[[noreturn]] inline void throw_broken_assumption() {
+    throw BrokenAssumption{};
+}
+}  // namespace sluice::config
+
+#undef NDEBUG
 #define TOML_EXCEPTIONS 0
+#define TOML_ASSERT(condition) \
+    (static_cast<bool>(condition) ? void(0) : ::sluice::config::throw_broken_assumption())
+#include <toml++/impl/preprocessor.h>
+#undef TOML_UNREACHABLE
+#define TOML_UNREACHABLE \
+    return {}
 #include <toml++/toml.h>
 
 namespace sluice::config {
@@ -16,6 +34,11 @@ namespace {
 // bounds are far above that and far below what a stack holds.
 constexpr unsigned kDotsInLineMax = 64;
 constexpr unsigned kBracketDepthMax = 32;
+
+uint32_t characters_in(std::string_view text) {
+    return static_cast<uint32_t>(
+        std::count_if(text.begin(), text.end(), [](char c) { return (c & 0xc0) != 0x80; }));
+}
 
 // Walks over the text just far enough to know what is inside strings and comments, counts dots and
 // brackets outside of them, and says where one is too many.
@@ -42,10 +65,7 @@ class DepthScan {
 
   private:
     Position position() const {
-        const std::string_view before = text_.substr(line_start_, offset_ - line_start_);
-        const auto characters =
-            std::count_if(before.begin(), before.end(), [](char c) { return (c & 0xc0) != 0x80; });
-        return {line_, static_cast<uint32_t>(characters + 1)};
+        return {line_, characters_in(text_.substr(line_start_, offset_ - line_start_)) + 1};
     }
 
     void next_line() {
@@ -149,6 +169,41 @@ Value convert(const toml::node& node) {
     return result;
 }
 
+// At the end of a file the library counts the end itself, and points a character or a line beyond.
+// People are sent to the end of what is there.
+Position inside(Position at, std::string_view text) {
+    uint32_t line = 1;
+    while (line < at.line && text.find('\n') != std::string_view::npos) {
+        text.remove_prefix(text.find('\n') + 1);
+        ++line;
+    }
+    const uint32_t behind = characters_in(text.substr(0, text.find('\n'))) + 1;
+    return {line, line < at.line ? behind : std::clamp(at.column, uint32_t{1}, behind)};
+}
+
+// Nothing when the library stumbled.
+std::optional<toml::parse_result> parse(std::string_view text) {
+    try {
+        return toml::parse(text);
+    } catch (const BrokenAssumption&) {
+        return {};
+    }
+}
+
+// The line over which the library stumbles: it reads from the start, so it stumbles over every
+// beginning of the text that holds this line, and over none that does not.
+uint32_t stumbling_line(std::string_view text) {
+    std::vector<size_t> ends;
+    for (size_t end = text.find('\n'); end != std::string_view::npos;
+         end = text.find('\n', end + 1)) {
+        ends.push_back(end + 1);
+    }
+    const auto found = std::partition_point(ends.begin(), ends.end(), [text](size_t end) {
+        return parse(text.substr(0, end)).has_value();
+    });
+    return static_cast<uint32_t>(found - ends.begin() + 1);
+}
+
 }  // namespace
 
 const Entry* Table::find(std::string_view key) const {
@@ -169,12 +224,19 @@ std::optional<Table> parse_document(std::string_view text, Diagnostics& diagnost
                           "nested too deeply; no key of this file needs more than 3 levels");
         return {};
     }
-    const toml::parse_result parsed = toml::parse(text);
+    const std::optional<toml::parse_result> result = parse(text);
+    if (!result) {
+        diagnostics.error(
+            {stumbling_line(text), 1},
+            "not valid TOML: this line has a character where none of its kind may be");
+        return {};
+    }
+    const toml::parse_result& parsed = *result;
     if (!parsed) {
         std::string_view why = parsed.error().description();
         static constexpr std::string_view kOpening = "Error while parsing ";
         if (why.starts_with(kOpening)) why.remove_prefix(kOpening.size());
-        diagnostics.error(position_of(parsed.error().source()),
+        diagnostics.error(inside(position_of(parsed.error().source()), text),
                           "not valid TOML: " + std::string(why));
         return {};
     }

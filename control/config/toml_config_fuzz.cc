@@ -1,5 +1,5 @@
-// Any bytes as a configuration file: never a crash, never a half success, and every finding has a place
-// inside the file and one line of text.
+// Any bytes as a configuration file: never a crash, never a half success, and every finding has a
+// place inside the file and one line of text.
 #include <algorithm>
 #include <cstdint>
 #include <string_view>
@@ -44,7 +44,8 @@ void check_promises(const Config& config) {
     if (config.wireguard) {
         SLUICE_CHECK(config.wireguard->listen_port.value != 0);
         SLUICE_CHECK(!config.wireguard->private_key_file.value.empty());
-        for (const Peer& peer : config.wireguard->peers) SLUICE_CHECK(!peer.name.value.empty());
+        for (const Peer& peer : config.wireguard->peers)
+            SLUICE_CHECK(!peer.name.value.empty());
     }
     for (const Listener& listener : config.listeners) {
         SLUICE_CHECK(listener.address.value.is_set() && listener.address.value.port != 0);
