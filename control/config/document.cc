@@ -7,7 +7,7 @@
 // It asserts in places that a file can reach ("[;x]" does), and in a release build goes on with
 // undefined behaviour; and it calls code unreachable that any "é" outside of quotes reaches, where
 // "no" would be the answer. A file must never end a node that runs. So the assertions stay on and
-// throw, which parse() below catches, and the unreachable places answer "no".
+// throw, which parse() below catches, and the unreachable places answer "no" or throw too.
 namespace sluice::config {
 struct BrokenAssumption {};
 [[noreturn]] inline void throw_broken_assumption() {
