@@ -9,12 +9,15 @@ import subprocess
 import time
 
 from harness import cleanup, web
+from harness.backend import Paced
 from harness.case import PUBLIC, TUNNEL, ServedTest, SystemTest, client_as_peer, on_both_engines
 from harness.network import Topology
 from harness.node import Node, binary
 from harness.payload import Payload
 from harness.waiting import until
 from harness.wireguard import WireguardClient
+
+BODY = Payload(seed=9, size=4 << 20)
 
 
 @on_both_engines
@@ -40,9 +43,10 @@ class Reload(ServedTest):
                 {"name": "extra", "hosts": [host], "auth": "public", "backend": "scripted"}]
 
     def test_a_download_survives_ten_reloads_that_change_other_routes(self) -> None:
-        size = 22 << 20
-        download = self.inside.download(TUNNEL, f"/paced?size={size}&seed=5")
-        self.backend.pace.release(2)
+        payload = Payload(seed=5, size=22 << 20)
+        body = self.backend.paced(payload)
+        download = self.inside.download(TUNNEL, body.path)
+        body.let_go(2)
         download.read(1 << 20)
         generation = self.node.status()["generation"]
         for number in range(10):
@@ -51,10 +55,10 @@ class Reload(ServedTest):
             self.assertEqual(self.neighbour.fetch(host, "/echo").status, 200)
             gone = f"extra{number - 1}.wild.sluice.test"
             self.assertEqual(self.neighbour.fetch(gone, "/echo").status, 404)
-            self.backend.pace.release(2)
+            body.let_go(2)
             download.read(2 << 20)
         self.assertEqual(self.node.status()["generation"], generation + 10)
-        self.assertEqual(download.finish(), Payload(seed=5, size=size).sha256())
+        self.assertEqual(download.finish(), payload.sha256())
 
     def test_an_open_connection_is_decided_by_the_new_routes(self) -> None:
         connection = self.neighbour.keep_alive(PUBLIC)
@@ -268,17 +272,19 @@ class Ending(SystemTest):
                 self.node.stop(by)
                 self.assert_nothing_left()
 
-    def begin_download(self) -> web.Download:
-        download = self.neighbour.download(PUBLIC, f"/paced?size={4 << 20}&seed=9")
-        self.backend.pace.release(2)
+    def begin_download(self) -> tuple[web.Download, Paced]:
+        """One of which the first MiB has come, and the rest has to be let go."""
+        body = self.backend.paced(BODY)
+        download = self.neighbour.download(PUBLIC, body.path)
+        body.let_go(2)
         download.read(1 << 20)
-        return download
+        return download, body
 
     def test_stop_does_not_wait_for_a_body_that_is_under_way(self) -> None:
         for by in (None, signal.SIGINT):
             with self.subTest(by=by):
                 self.node.start()
-                download = self.begin_download()
+                download, _ = self.begin_download()
                 self.node.stop(by, seconds=5)
                 download.give_up()
                 self.assert_nothing_left()
@@ -286,18 +292,18 @@ class Ending(SystemTest):
     def test_sigterm_lets_a_body_that_is_under_way_end(self) -> None:
         """And lets nothing new begin."""
         self.node.start()
-        download = self.begin_download()
+        download, body = self.begin_download()
         self.node.process.send(signal.SIGTERM)
         until(lambda: not accepts(self.neighbour), "the node accepts no more connections")
-        self.backend.pace.release(2)
-        self.assertEqual(download.finish(), Payload(seed=9, size=4 << 20).sha256())
+        body.let_go(2)
+        self.assertEqual(download.finish(), BODY.sha256())
         self.assertEqual(self.node.process.wait(5), 0)
         self.node.assert_no_complaint()
         self.assert_nothing_left()
 
     def test_a_second_sigterm_does_not_wait(self) -> None:
         self.node.start()
-        download = self.begin_download()
+        download, _ = self.begin_download()
         self.node.process.send(signal.SIGTERM)
         until(lambda: not accepts(self.neighbour), "the node accepts no more connections")
         self.node.stop(signal.SIGTERM, seconds=5)

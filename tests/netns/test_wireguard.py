@@ -76,27 +76,29 @@ class Roaming(ServedTest):
         return super().node_as_peer(persistent_keepalive=1, **options)
 
     def test_a_download_survives_the_clients_move_to_another_address(self) -> None:
-        size = 30 << 20
-        download = self.inside.download(TUNNEL, f"/paced?size={size}&seed=1")
-        self.backend.pace.release(10)
+        payload = Payload(seed=1, size=30 << 20)
+        body = self.backend.paced(payload)
+        download = self.inside.download(TUNNEL, body.path)
+        body.let_go(10)
         download.read(9 << 20)
         moved = "192.168.77.51"
         self.topology.client.ip("address", "delete", f"{Topology.CLIENT}/24", "dev", "lan0")
         add_address(self.topology.client, "lan0", f"{moved}/24")
         cleanup.later(lambda: self.move_back(moved))
         self.notice_the_move()
-        self.backend.pace.release(20)
-        self.assertEqual(download.finish(), Payload(seed=1, size=size).sha256())
+        body.let_go(20)
+        self.assertEqual(download.finish(), payload.sha256())
         self.assertEqual(self.endpoint_at_node().rpartition(":")[0], moved)
 
     def test_a_download_survives_a_new_source_port(self) -> None:
-        size = 30 << 20
-        download = self.inside.download(TUNNEL, f"/paced?size={size}&seed=2")
-        self.backend.pace.release(10)
+        payload = Payload(seed=2, size=30 << 20)
+        body = self.backend.paced(payload)
+        download = self.inside.download(TUNNEL, body.path)
+        body.let_go(10)
         download.read(9 << 20)
         self.client.wg("set", self.client.interface, "listen-port", "40001")
-        self.backend.pace.release(20)
-        self.assertEqual(download.finish(), Payload(seed=2, size=size).sha256())
+        body.let_go(20)
+        self.assertEqual(download.finish(), payload.sha256())
         self.assertEqual(self.endpoint_at_node().rpartition(":")[2], "40001")
 
     def move_back(self, moved: str) -> None:

@@ -8,7 +8,7 @@
     GET  /cut?size=N             promises N bytes and closes after half of them
     GET  /silent                 closes without an answer
     GET  /nonsense               something that is not HTTP
-    GET  /paced?size=N           N bytes in small steps, each only after Backend.pace was released
+    GET  /paced?...              a body that the test lets go MiB by MiB: Backend.paced()
 """
 
 import collections
@@ -17,6 +17,7 @@ import http.server
 import json
 import socket
 import threading
+from dataclasses import dataclass
 from urllib.parse import parse_qs, urlsplit
 
 from . import cleanup
@@ -31,7 +32,7 @@ class Backend:
         with namespace.entered():
             self._server = _Server((address, port), self)
         self.url = f"http://{authority(address, self._server.server_address[1])}"
-        self.pace = threading.Semaphore(0)
+        self._paced: list[threading.Semaphore] = []
         self.requests: collections.Counter[str] = collections.Counter()  # by path
         self.connections = 0  # so far
         self.open_connections: set[socket.socket] = set()
@@ -45,6 +46,15 @@ class Backend:
     def port(self) -> int:
         return self._server.server_address[1]
 
+    def paced(self, payload: Payload) -> "Paced":
+        self._paced.append(threading.Semaphore(0))
+        number = len(self._paced) - 1
+        return Paced(f"/paced?size={payload.size}&seed={payload.seed}&number={number}", self._paced[number])
+
+    def may_go_on(self, number: int) -> bool:
+        """Waits until the test lets the next MiB go; false if it seems to have forgotten it."""
+        return self._paced[number].acquire(timeout=60)
+
     def close(self) -> None:
         """From now on it is dead: nothing listens, and its connections are closed."""
         if not self._open:
@@ -55,6 +65,16 @@ class Backend:
         with self.lock:
             for connection in self.open_connections:
                 connection.shutdown(socket.SHUT_RDWR)
+
+
+@dataclass
+class Paced:
+    """A body that goes out at the test's word; ask for it once, at `path`."""
+    path: str
+    _released: threading.Semaphore
+
+    def let_go(self, mebibytes: int) -> None:
+        self._released.release(mebibytes)
 
 
 class _Server(http.server.ThreadingHTTPServer):
@@ -177,7 +197,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         payload = self._payload()
         self._begin("Content-Length", str(payload.size))
         for chunk in payload.chunks():
-            if not self.server.backend.pace.acquire(timeout=60):
+            if not self.server.backend.may_go_on(int(self._query["number"])):
                 self.close_connection = True
                 return
             self.wfile.write(chunk)
