@@ -3,7 +3,7 @@
 // Thread: one worker's; nothing is shared between workers, not even OpenSSL's library context, so
 // its locks are never contended. Memory: about 350 KB for OpenSSL, and each certificate parsed once
 // (7 KB and more), kept from one snapshot to the next while the certificate stays the same object;
-// about 10 KB for an idle stream. Source: RFC 8446, RFC 5246, RFC 6066 section 3 (server name), RFC
+// about 15 KB for an idle stream. Source: RFC 8446, RFC 5246, RFC 6066 section 3 (server name), RFC
 // 7301 (ALPN).
 #pragma once
 

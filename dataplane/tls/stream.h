@@ -7,7 +7,7 @@
 // kWouldBlock until it has gone. After shutdown_write() (close_notify, then the end of the
 // transport's direction) reading goes on.
 //
-// Thread: the worker's. Memory: about 10 KB while idle, and a read buffer of 17 KB while a record
+// Thread: the worker's. Memory: about 15 KB while idle, and a read buffer of 17 KB while a record
 // is incomplete. Source: RFC 8446, RFC 5246.
 #pragma once
 

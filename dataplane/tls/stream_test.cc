@@ -117,6 +117,10 @@ TEST_CASE("A second ClientHello cannot ask for another name") {
     REQUIRE(at != std::string::npos);
     const bool change = GENERATE(true, false);
     if (change) second[at] = 'b';
+    link.wire->ready();
+    // Refused at once, before the server names a certificate: an alert, illegal_parameter.
+    const std::string alert("\x15\x03\x03\x00\x02\x02\x2f", 7);
+    CHECK((link.wire->to_client == alert) == change);
     link.run();
     CHECK(link.client.connected() == !change);
     CHECK(node.failures() == (change ? 1 : 0));
@@ -506,19 +510,25 @@ TEST_CASE("shutdown_write in the middle of the handshake ends it") {
     CHECK(node.contexts.handshakes() == 0);
 }
 
-TEST_CASE("Renegotiation is refused and the connection goes on") {
+TEST_CASE("Renegotiation is refused") {
     Node node;
     Link link(node.contexts, {.max_version = TLS1_2_VERSION});
     link.run();
     REQUIRE(link.client.connected());
-    const uint64_t handshakes = node.contexts.handshakes();
     CHECK(SSL_renegotiate(link.client.ssl()) == 1);
     link.client.to_send = "x";
-    link.client.step(*link.wire);
     link.run();
-    CHECK(node.contexts.handshakes() == handshakes);
-    CHECK(link.app.status != IoStatus::kOk);
-    CHECK(SSL_get_secure_renegotiation_support(link.client.ssl()) == 1);
+    CHECK(link.client.failure == SSL_R_NO_RENEGOTIATION);  // by a warning; this client gives up
+    CHECK(link.app.received.empty());
+    CHECK(node.contexts.handshakes() == 1);
+}
+
+TEST_CASE("A ClientHello that claims to be huge is refused before it comes") {
+    Node node;
+    Link link(node.contexts);
+    deliver(*link.wire, std::string_view("\x16\x03\x01\x40\x00\x01\x01\xff\xff", 9), 1);
+    CHECK(link.app.status == IoStatus::kError);
+    CHECK(node.failures() == 1);
 }
 
 TEST_CASE("Changes of keys by the client are followed, a flood of them is not") {
