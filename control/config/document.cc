@@ -172,6 +172,22 @@ Value convert(const toml::node& node) {
     return result;
 }
 
+// The library quotes what it read, line ends included; a finding is one line.
+std::string on_one_line(std::string_view text) {
+    std::string result;
+    for (const char c : text) {
+        const auto byte = static_cast<uint8_t>(c);
+        if (c == '\n') {
+            result += "\\n";
+        } else if (byte < 0x20 || byte == 0x7f) {
+            result += '?';
+        } else {
+            result += c;
+        }
+    }
+    return result;
+}
+
 // At the end of a file the library counts the end itself, and points a character or a line beyond.
 // People are sent to the end of what is there.
 Position inside(Position at, std::string_view text) {
@@ -240,7 +256,7 @@ std::optional<Table> parse_document(std::string_view text, Diagnostics& diagnost
         static constexpr std::string_view kOpening = "Error while parsing ";
         if (why.starts_with(kOpening)) why.remove_prefix(kOpening.size());
         diagnostics.error(inside(position_of(parsed.error().source()), text),
-                          "not valid TOML: " + std::string(why));
+                          "not valid TOML: " + on_one_line(why));
         return {};
     }
     return convert_table(parsed.table());
