@@ -36,7 +36,7 @@ struct RequestCase {
 };
 
 std::expected<RequestFraming, Http1Fault> frame(const std::string& fields, uint8_t minor) {
-    static std::vector<wire::Http1Field> storage(100);
+    std::vector<wire::Http1Field> storage(100);
     const std::string head = "POST / HTTP/1." + std::to_string(minor) + "\r\n" + fields + "\r\n";
     const auto parsed = wire::parse_request_head(as_bytes(head), storage);
     REQUIRE(parsed);
@@ -141,9 +141,10 @@ TEST_CASE("requests whose end is in doubt are refused") {
             Http1Fault::kConnectionSyntax);
 }
 
-std::expected<ResponseFraming, Http1Fault> frame_answer(const std::string& head, bool to_head) {
-    static std::vector<wire::Http1Field> storage(100);
-    const auto parsed = wire::parse_response_head(as_bytes(head + "\r\n"), storage);
+std::expected<ResponseFraming, Http1Fault> frame_answer(const std::string& text, bool to_head) {
+    std::vector<wire::Http1Field> storage(100);
+    const std::string head = text + "\r\n";
+    const auto parsed = wire::parse_response_head(as_bytes(head), storage);
     REQUIRE(parsed);
     return frame_response(*parsed, to_head);
 }

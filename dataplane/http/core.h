@@ -2,15 +2,14 @@
 // Thread: the worker's. Ownership: the proxy's.
 #pragma once
 
-#include <array>
 #include <memory>
 #include <vector>
 
 #include "dataplane/http/answer.h"
-#include "dataplane/http/authority.h"
 #include "dataplane/http/buffer_pool.h"
 #include "dataplane/http/object_pool.h"
 #include "dataplane/http/proxy.h"
+#include "dataplane/http/request_target.h"
 #include "dataplane/http/site.h"
 #include "dataplane/http/upstream_pool.h"
 #include "dataplane/wire/http1_message.h"
@@ -43,10 +42,7 @@ struct Core {
     // For the head that is being looked at. A head is taken apart and written anew within one call,
     // so one place for all connections is enough.
     std::vector<wire::Http1Field> fields;
-    std::vector<char> path;
-    std::vector<char> generous_path;
-    AuthorityStorage host;
-    AuthorityStorage target_host;
+    TargetStorage target;
 
     ObjectPool<ClientConnection> connections;
     ObjectPool<Exchange> exchanges;

@@ -13,13 +13,13 @@
 
 #include <array>
 #include <cstdint>
-#include <expected>
 #include <memory>
 #include <string_view>
 
 #include "dataplane/base/byte_stream.h"
 #include "dataplane/http/core.h"
 #include "dataplane/http/relay.h"
+#include "dataplane/http/request_target.h"
 
 namespace sluice::http {
 
@@ -62,13 +62,11 @@ class Exchange final : public StreamHandler {
         kBody,
         kOwnAnswer,
     };
-    struct Target;
 
     // exchange_request.cc: what the client asked for
-    std::expected<Target, wire::Http1Fault> read_target(const wire::Http1RequestHead& head);
-    void route(const wire::Http1RequestHead& head, const Target& target, size_t head_size);
-    void forward(const wire::Http1RequestHead& head, const Target& target, const std::string* peer,
-                 size_t head_size);
+    void route(const wire::Http1RequestHead& head, const RequestTarget& target, size_t head_size);
+    void forward(const wire::Http1RequestHead& head, const RequestTarget& target,
+                 const std::string* peer, size_t head_size);
     void welcome(std::string_view host, const std::string* peer);
     void refuse(uint16_t status, std::string_view sentence);
     void answer(uint16_t status, std::string_view content_type, std::string_view body);

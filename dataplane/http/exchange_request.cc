@@ -1,24 +1,15 @@
 // What the client asked for, and which answer or server that leads to.
-#include <algorithm>
 #include <array>
 
 #include "dataplane/http/answer.h"
 #include "dataplane/http/auth.h"
 #include "dataplane/http/client_connection.h"
 #include "dataplane/http/exchange.h"
-#include "dataplane/http/header_names.h"
 #include "dataplane/http/header_rules.h"
 
 namespace sluice::http {
 
 using wire::Http1Fault;
-
-struct Exchange::Target {
-    Authority authority;
-    NormalPath path;         // what is routed
-    std::string_view sent;   // what is passed on: the same, or "*"
-    std::string_view query;  // with its '?', or empty
-};
 
 namespace {
 
@@ -26,40 +17,6 @@ namespace {
 bool is_idempotent(std::string_view method) {
     return method == "GET" || method == "HEAD" || method == "OPTIONS" || method == "PUT" ||
            method == "DELETE";
-}
-
-// What follows "http://" or "https://", or nothing.
-std::string_view after_scheme(std::string_view target) {
-    for (const std::string_view scheme :
-         {std::string_view("http://"), std::string_view("https://")})
-        if (target.size() > scheme.size() &&
-            wire::equals_ignoring_case(target.substr(0, scheme.size()), scheme))
-            return target.substr(scheme.size());
-    return {};
-}
-
-struct TargetParts {
-    std::string_view authority;  // absolute form only
-    std::string_view path;
-    std::string_view query;
-};
-
-// RFC 9112 section 3.2: origin-form and absolute-form. A fragment is never sent.
-std::expected<TargetParts, Http1Fault> split_target(std::string_view target) {
-    TargetParts parts;
-    if (target.find('#') != std::string_view::npos)
-        return std::unexpected(Http1Fault::kTargetSyntax);
-    if (target.front() != '/') {
-        const std::string_view rest = after_scheme(target);
-        const size_t end = std::min(rest.find_first_of("/?"), rest.size());
-        if (end == 0) return std::unexpected(Http1Fault::kTargetSyntax);
-        parts.authority = rest.substr(0, end);
-        target = rest.substr(end);
-    }
-    const size_t question = std::min(target.find('?'), target.size());
-    parts.path = question == 0 ? std::string_view("/") : target.substr(0, question);
-    parts.query = target.substr(question);
-    return parts;
 }
 
 }  // namespace
@@ -75,7 +32,7 @@ void Exchange::begin(Bytes head) {
         return refuse(Http1Fault::kMethodUnsupported);
     const auto framing = frame_request(*request);
     if (!framing) return refuse(framing.error());
-    const auto target = read_target(*request);
+    const auto target = read_target(*request, core_.target);
     if (!target) return refuse(target.error());
 
     ++core_.requests;
@@ -88,47 +45,8 @@ void Exchange::begin(Bytes head) {
     route(*request, *target, head.size());
 }
 
-std::expected<Exchange::Target, Http1Fault> Exchange::read_target(
-    const wire::Http1RequestHead& head) {
-    const wire::Http1Field* host = nullptr;
-    for (const wire::Http1Field& field : head.fields) {
-        const NamedHeader named = recognise(field.name);
-        if (named.name != HeaderName::kHost || named.disguised) continue;
-        if (host != nullptr) return std::unexpected(Http1Fault::kHostRepeated);
-        host = &field;
-    }
-    if (host == nullptr && head.minor_version > 0) return std::unexpected(Http1Fault::kHostMissing);
-
-    Target target;
-    if (host != nullptr) {
-        const auto authority = parse_authority(host->value, core_.host);
-        if (!authority) return std::unexpected(authority.error());
-        target.authority = *authority;
-    }
-    if (head.target == "*") {
-        if (head.method != "OPTIONS") return std::unexpected(Http1Fault::kTargetSyntax);
-        target.path = {"/", "/"};
-        target.sent = "*";
-        return target;
-    }
-    const auto parts = split_target(head.target);
-    if (!parts) return std::unexpected(parts.error());
-    if (!parts->authority.empty()) {
-        const auto authority = parse_authority(parts->authority, core_.target_host);
-        if (!authority) return std::unexpected(authority.error());
-        if (host != nullptr && authority->text != target.authority.text)
-            return std::unexpected(Http1Fault::kHostConflict);
-        target.authority = *authority;
-    }
-    const auto path = normalise_path(parts->path, core_.path, core_.generous_path);
-    if (!path) return std::unexpected(path.error());
-    target.path = *path;
-    target.sent = path->path;
-    target.query = parts->query;
-    return target;
-}
-
-void Exchange::route(const wire::Http1RequestHead& head, const Target& target, size_t head_size) {
+void Exchange::route(const wire::Http1RequestHead& head, const RequestTarget& target,
+                     size_t head_size) {
     const auto found = site_->routes.match(target.authority.host, target.path);
     if (!found) {
         if (found.error() == RouteTable::Miss::kAmbiguous)
@@ -149,7 +67,7 @@ void Exchange::route(const wire::Http1RequestHead& head, const Target& target, s
     forward(head, target, caller.peer, head_size);
 }
 
-void Exchange::forward(const wire::Http1RequestHead& head, const Target& target,
+void Exchange::forward(const wire::Http1RequestHead& head, const RequestTarget& target,
                        const std::string* peer, size_t head_size) {
     const ForwardedRequest forwarded{
         .path = target.sent,

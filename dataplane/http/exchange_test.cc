@@ -167,9 +167,9 @@ TEST_CASE("hosts and paths without a route get 404, and the connection goes on")
 }
 
 TEST_CASE("a refused request with a body ends the connection, whether the body is there or not") {
-    for (const std::string& request : std::vector<std::string>{
-             "Content-Length: 5\r\n\r\nGET /", "Content-Length: 5\r\n\r\n",
-             "Transfer-Encoding: chunked\r\n\r\n5\r\nGET /\r\n0\r\n\r\n"}) {
+    for (const std::string& request :
+         std::vector<std::string>{"Content-Length: 5\r\n\r\nGET /", "Content-Length: 5\r\n\r\n",
+                                  "Transfer-Encoding: chunked\r\n\r\n5\r\nGET /\r\n0\r\n\r\n"}) {
         World world;
         world.apply(World::snapshot());
         const auto client = world.client();

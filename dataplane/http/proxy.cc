@@ -16,8 +16,7 @@ Core::Core(Connector& with_connector, const PeerDirectory& with_peers, Random& w
       timers(with_timers),
       drops(with_drops),
       upstream(with_timers),
-      path(head_limits.request_line_max),
-      generous_path(head_limits.request_line_max) {}
+      target(head_limits.request_line_max) {}
 
 Core::~Core() {
     while (first != nullptr)

@@ -134,10 +134,13 @@ Http1ChunkedDecoder::Result Http1ChunkedDecoder::take_trailer(uint8_t byte) {
             [[fallthrough]];
         case State::kTrailerName:
             if (byte == ':' && state_ == State::kTrailerName) {
+                if (is_trailer_forbidden()) return fail(Http1Fault::kTrailerForbidden);
                 state_ = State::kTrailerValue;
                 return Result::kMore;
             }
             if (!is_http1_token({&as_char, 1})) return fail(Http1Fault::kTrailerSyntax);
+            if (state_ == State::kTrailerStart) name_size_ = 0;
+            if (name_size_ < name_.size()) name_[name_size_++] = as_char;
             state_ = State::kTrailerName;
             return Result::kMore;
         case State::kTrailerValue:
@@ -156,6 +159,12 @@ Http1ChunkedDecoder::Result Http1ChunkedDecoder::take_trailer(uint8_t byte) {
             state_ = State::kEnd;
             return Result::kEnd;
     }
+}
+
+bool Http1ChunkedDecoder::is_trailer_forbidden() const {
+    const std::string_view name(name_.data(), name_size_);
+    return equals_ignoring_case(name, "transfer-encoding") ||
+           equals_ignoring_case(name, "content-length") || equals_ignoring_case(name, "host");
 }
 
 Http1ChunkPrefix::Http1ChunkPrefix(uint32_t payload_size) {

@@ -1,8 +1,9 @@
 // The chunked transfer coding: the frames taken off, strictly, and put on.
 //
 // Trailers are checked and dropped: RFC 9110 section 6.5.1 lets an intermediary drop them, and no
-// rule here depends on one. Chunk extensions are checked and dropped too, as RFC 9112 section 7.1.1
-// demands of those that are not understood.
+// rule here depends on one. One that is about the message's end or host is refused (same section):
+// software that mixes trailers with headers would believe it. Chunk extensions are checked and
+// dropped too, as RFC 9112 section 7.1.1 demands of those that are not understood.
 //
 // Memory: none; payload is handed out as views of the input. Thread: any, no shared state.
 // Source: RFC 9112 section 7.1.
@@ -64,12 +65,17 @@ class Http1ChunkedDecoder {
     Result take(uint8_t byte);
     Result take_size(uint8_t byte);
     Result take_trailer(uint8_t byte);
+    bool is_trailer_forbidden() const;
     Result fail(Http1Fault fault);
 
     uint64_t left_ = 0;  // of the chunk's payload, or its size as far as read
     uint32_t extension_ = 0;
     uint32_t extension_total_ = 0;
     uint32_t trailer_total_ = 0;
+    // The trailer's name, as much of it as the longest forbidden one has, and one byte more.
+    static constexpr size_t kNameKept = sizeof "transfer-encoding";
+    std::array<char, kNameKept> name_{};
+    uint8_t name_size_ = 0;
     uint8_t digits_ = 0;
     State state_ = State::kSize;
     Http1Fault fault_{};

@@ -50,7 +50,7 @@ TEST_CASE("a chunked body is the same however it is split") {
         "1F\r\n" +
         std::string(31, 'f') +
         "\r\n"
-        "000\r\nTrailer: one\r\nOther:\r\n\r\n"
+        "000\r\nTrailer: one\r\nTransfer-Encodings: x\r\nHos:\r\n\r\n"
         "GET / HTTP/1.1\r\n";
     for (size_t step = 0; step <= input.size(); ++step) {
         const Decoded decoded = decode(input, step);
@@ -116,6 +116,12 @@ TEST_CASE("chunks that could be read in two ways are refused, however they are s
         {"RFC 9112 2.2: LF alone in a trailer", "0\r\nA: b\n\r\n", Http1Fault::kTrailerSyntax},
         {"RFC 9112 2.2: LF alone at the end", "0\r\n\n", Http1Fault::kTrailerSyntax},
         {"RFC 9112 2.2: CR alone at the end", "0\r\n\rX", Http1Fault::kTrailerSyntax},
+        {"RFC 9110 6.5.1: no framing in trailers", "0\r\nContent-Length: 5\r\n\r\n",
+         Http1Fault::kTrailerForbidden},
+        {"RFC 9110 6.5.1: in any spelling", "0\r\nA: b\r\ntRANSFER-eNCODING: chunked\r\n\r\n",
+         Http1Fault::kTrailerForbidden},
+        {"RFC 9110 6.5.1: no routing either", "0\r\nhost: a\r\n\r\n",
+         Http1Fault::kTrailerForbidden},
         {"RFC 9112 7.1.2: not without bounds", "0\r\nA: " + std::string(9000, 'a') + "\r\n\r\n",
          Http1Fault::kTrailerTooLong},
     };

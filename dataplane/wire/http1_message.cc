@@ -155,8 +155,11 @@ Http1HeadScanner::Result Http1HeadScanner::scan(Bytes buffer, Http1Kind kind,
         return Result::kFault;
     };
     for (;;) {
-        const auto* found = static_cast<const uint8_t*>(
-            std::memchr(buffer.data() + searched_, '\n', buffer.size() - searched_));
+        const auto* found =
+            searched_ == buffer.size()
+                ? nullptr  // and where nothing was read yet, memchr would be given a null pointer
+                : static_cast<const uint8_t*>(
+                      std::memchr(buffer.data() + searched_, '\n', buffer.size() - searched_));
         // Where the line ends, or where it ends at the least.
         const size_t end =
             found != nullptr ? static_cast<size_t>(found - buffer.data()) + 1 : buffer.size() + 1;
