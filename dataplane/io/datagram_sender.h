@@ -2,7 +2,8 @@
 // batches to the kernel, each as one UDP GSO message or, where that is not possible, cut up.
 //
 // Sends are made at once with sendmmsg, in both engines: UDP almost never blocks, so a send through
-// io_uring would be the same work in the same place with a queue entry and a completion on top.
+// io_uring is the same work in the same place with a queue entry and a completion on top (measured:
+// 3 to 10 % dearer, see README.md).
 // Thread: one. Memory: fixed at construction; pages that are never used are never touched.
 #pragma once
 

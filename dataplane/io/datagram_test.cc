@@ -85,7 +85,6 @@ struct Datagram {
     std::vector<uint8_t> bytes;
     Path path;
     uint8_t tos = 0;
-    friend bool operator==(const Datagram&, const Datagram&) = default;
 };
 
 class Receiver final : public DatagramHandler {

@@ -353,6 +353,9 @@ TEST_CASE("a connection accepted for a listener that is gone is closed, not leak
     CHECK((got == 0 || (got < 0 && errno == ECONNRESET)));
 }
 
+#ifndef __SANITIZE_ADDRESS__
+// Not with sanitizers: to look at an object's type, UBSan needs a pipe, and reports a wrong type
+// when there is no descriptor for it.
 TEST_CASE("out of file descriptors: accepting pauses, is counted, and resumes by itself") {
     const EngineKind kind = any_engine();
     const std::string failure = in_child([kind]() -> std::string {
@@ -395,6 +398,7 @@ TEST_CASE("out of file descriptors: accepting pauses, is counted, and resumes by
     });
     CHECK(failure == "");
 }
+#endif
 
 TEST_CASE("errors of listening name the address and the remedy") {
     const EngineKind kind = any_engine();
