@@ -162,13 +162,15 @@ DropReason Device::Impl::receive_data(MutableBytes datagram, const Path& path, u
     const bool refresh = !peer.refreshed_on_receive && session.send_allowed &&
                          &session == peer.sessions.current.get() &&
                          session.is_old_for_receiving(now.mono);
+    // What came in is noted before anything goes out in consequence: the timers must see the answer
+    // as the later of the two, or nothing would notice that it was lost.
+    on_authenticated_received(peer, now);
+    if (!keepalive) on_data_received(peer, now);
     if (&session == peer.sessions.next.get()) confirm_session(peer, now, out);
     if (refresh) {
         peer.refreshed_on_receive = true;
         initiate(peer, Attempt::kFirst, now, out);
     }
-    on_authenticated_received(peer, now);
-    if (!keepalive) on_data_received(peer, now);
     return reason;
 }
 

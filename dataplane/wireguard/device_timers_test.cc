@@ -197,6 +197,22 @@ TEST_CASE("more unanswered data does not put the new handshake off") {
                   kNewHandshakeTime + kJitterMax + milliseconds(110)));
 }
 
+TEST_CASE("packets that went out with the confirmation are missed like any others") {
+    TwoDevices net;
+    net.send(net.a, net.packet_from(net.a));
+    net.give(net.b, net.take(net.a));
+    net.give(net.a, net.take(net.b));
+    // Waits for the first message of the session, which comes at once and lets it go.
+    net.send(net.b, net.packet_from(net.b));
+    CHECK(net.state(net.b).staged_packets == 1);
+    net.give(net.b, net.take(net.a));
+    CHECK(net.take(net.b).type() == 4);  // and is lost
+    REQUIRE(net.b.out.sent.empty());
+    const Duration after = until_sent(net, net.b, seconds(20));
+    CHECK(net.take(net.b).type() == 1);
+    CHECK(between(after, kNewHandshakeTime, kNewHandshakeTime + kJitterMax + 2 * kTick));
+}
+
 TEST_CASE("any authentic answer, a keepalive too, is a sign of life") {
     TwoDevices net;
     net.connect();
