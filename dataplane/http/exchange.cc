@@ -252,10 +252,10 @@ bool Exchange::write_client(size_t& budget) {
 // While the server works the client has nothing to say, but it may hang up, and then the server's
 // work is for nobody. What it does say is its next request, and stays in the buffer.
 void Exchange::watch_client() {
-    if (upload_ != Upload::kDone) return;
+    Relay& up = client_.upload();
+    if (download_ == Download::kOwnAnswer || !up.source_complete() || up.has_payload()) return;
     while (client_.readable) {
-        const Relay::Filled filled =
-            client_.upload().fill(client_.stream(), core_.buffers, Relay::Room::kFixed);
+        const Relay::Filled filled = up.fill(client_.stream(), core_.buffers, Relay::Room::kFixed);
         if (filled.status == IoStatus::kOk) continue;
         if (filled.status != IoStatus::kWouldBlock) return abort();
         if (filled.full) return;

@@ -140,6 +140,15 @@ TEST_CASE("a client that goes takes its request with it") {
         world.run();
         CHECK(talking->gone);
     }
+    // Even while the server has not taken the connection yet.
+    world.apply(World::snapshot({8009}));
+    world.reachable[8009] = Reachable::kSilent;
+    const auto hasty = world.client();
+    world.send(hasty, kGet);
+    const auto silent = world.servers.back();
+    hasty->end();
+    world.run();
+    CHECK(silent->gone);
     CHECK(world.proxy.connections_open() == 0);
 }
 

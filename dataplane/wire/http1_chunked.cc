@@ -58,9 +58,15 @@ Http1ChunkedDecoder::Result Http1ChunkedDecoder::take(uint8_t byte) {
     switch (state_) {
         case State::kSize:
         case State::kSizeMore:
-        case State::kExtension:
         case State::kSizeLineFeed:
             return take_size(byte);
+        case State::kExtensionName:
+        case State::kExtensionValue:
+        case State::kExtensionToken:
+        case State::kExtensionQuoted:
+        case State::kExtensionEscaped:
+        case State::kExtensionOver:
+            return take_extension(byte);
         case State::kDataCr:
             if (byte != '\r') return fail(Http1Fault::kChunkEndMissing);
             state_ = State::kDataLineFeed;
@@ -102,24 +108,60 @@ Http1ChunkedDecoder::Result Http1ChunkedDecoder::take_size(uint8_t byte) {
             if (digits_ == 0 || (byte != '\r' && byte != ';'))
                 return fail(Http1Fault::kChunkSizeSyntax);
             extension_ = 0;
-            state_ = byte == ';' ? State::kExtension : State::kSizeLineFeed;
+            name_size_ = 0;
+            state_ = byte == ';' ? State::kExtensionName : State::kSizeLineFeed;
             return Result::kMore;
         }
-        case State::kExtension:
-            if (byte == '\r') {
-                state_ = State::kSizeLineFeed;
-                return Result::kMore;
-            }
-            if ((byte < 0x20 && byte != '\t') || byte >= 0x7f)
-                return fail(Http1Fault::kChunkExtensionSyntax);
-            if (++extension_ > kExtensionMax || ++extension_total_ > kExtensionTotalMax)
-                return fail(Http1Fault::kChunkExtensionTooLong);
-            return Result::kMore;
         default:
             if (byte != '\n') return fail(Http1Fault::kChunkSizeSyntax);
             state_ = left_ == 0 ? State::kTrailerStart : State::kData;
             return Result::kMore;
     }
+}
+
+// *( ";" token [ "=" ( token / quoted-string ) ] ), without the bad white space.
+Http1ChunkedDecoder::Result Http1ChunkedDecoder::take_extension(uint8_t byte) {
+    if (++extension_ > kExtensionMax || ++extension_total_ > kExtensionTotalMax)
+        return fail(Http1Fault::kChunkExtensionTooLong);
+    const char as_char = static_cast<char>(byte);
+    const bool token = is_http1_token({&as_char, 1});
+    switch (state_) {
+        case State::kExtensionName:
+            if (token) {
+                name_size_ = 1;
+                return Result::kMore;
+            }
+            if (name_size_ == 0) return fail(Http1Fault::kChunkExtensionSyntax);
+            if (byte != '=') return end_extension(byte);
+            state_ = State::kExtensionValue;
+            return Result::kMore;
+        case State::kExtensionValue:
+            if (!token && byte != '"') return fail(Http1Fault::kChunkExtensionSyntax);
+            state_ = token ? State::kExtensionToken : State::kExtensionQuoted;
+            return Result::kMore;
+        case State::kExtensionToken:
+            return token ? Result::kMore : end_extension(byte);
+        case State::kExtensionOver:
+            return end_extension(byte);
+        default:
+            if ((byte < 0x20 && byte != '\t') || byte >= 0x7f)
+                return fail(Http1Fault::kChunkExtensionSyntax);
+            if (state_ == State::kExtensionEscaped) {
+                state_ = State::kExtensionQuoted;
+            } else if (byte == '\\') {
+                state_ = State::kExtensionEscaped;
+            } else if (byte == '"') {
+                state_ = State::kExtensionOver;
+            }
+            return Result::kMore;
+    }
+}
+
+Http1ChunkedDecoder::Result Http1ChunkedDecoder::end_extension(uint8_t byte) {
+    if (byte != '\r' && byte != ';') return fail(Http1Fault::kChunkExtensionSyntax);
+    name_size_ = 0;
+    state_ = byte == ';' ? State::kExtensionName : State::kSizeLineFeed;
+    return Result::kMore;
 }
 
 Http1ChunkedDecoder::Result Http1ChunkedDecoder::take_trailer(uint8_t byte) {

@@ -46,10 +46,15 @@ class Http1ChunkedDecoder {
 
   private:
     enum class State : uint8_t {
-        kSize,          // first digit of a size
-        kSizeMore,      // further digits, ';' or CR
-        kExtension,     // up to CR
-        kSizeLineFeed,  // LF after the size line
+        kSize,      // first digit of a size
+        kSizeMore,  // further digits, ';' or CR
+        kExtensionName,
+        kExtensionValue,  // first byte of a value
+        kExtensionToken,
+        kExtensionQuoted,
+        kExtensionEscaped,  // the byte behind a backslash
+        kExtensionOver,     // behind a quoted value
+        kSizeLineFeed,      // LF after the size line
         kData,
         kDataCr,
         kDataLineFeed,
@@ -64,12 +69,14 @@ class Http1ChunkedDecoder {
 
     Result take(uint8_t byte);
     Result take_size(uint8_t byte);
+    Result take_extension(uint8_t byte);
+    Result end_extension(uint8_t byte);
     Result take_trailer(uint8_t byte);
     bool is_trailer_forbidden() const;
     Result fail(Http1Fault fault);
 
-    uint64_t left_ = 0;  // of the chunk's payload, or its size as far as read
-    uint32_t extension_ = 0;
+    uint64_t left_ = 0;       // of the chunk's payload, or its size as far as read
+    uint32_t extension_ = 0;  // bytes of the extensions of this chunk
     uint32_t extension_total_ = 0;
     uint32_t trailer_total_ = 0;
     // The trailer's name, as much of it as the longest forbidden one has, and one byte more.

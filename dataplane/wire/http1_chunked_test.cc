@@ -46,7 +46,7 @@ Decoded decode(std::string_view input, size_t step = 0) {
 TEST_CASE("a chunked body is the same however it is split") {
     const std::string input =
         "5\r\nhello\r\n"
-        "00a;name=value;x=\"y z\"\r\n0123456789\r\n"
+        "00a;name=value;x=\"y\\\"; z\";flag\r\n0123456789\r\n"
         "1F\r\n" +
         std::string(31, 'f') +
         "\r\n"
@@ -106,6 +106,20 @@ TEST_CASE("chunks that could be read in two ways are refused, however they are s
         {"RFC 9112 7.1.1: no control byte in one", "5;a\x01\r\nhello\r\n",
          Http1Fault::kChunkExtensionSyntax},
         {"RFC 9112 7.1.1: only ASCII", "5;a=\x80\r\nhello\r\n", Http1Fault::kChunkExtensionSyntax},
+        {"RFC 9112 7.1.1: an extension has a name", "5;\r\nhello\r\n",
+         Http1Fault::kChunkExtensionSyntax},
+        {"RFC 9112 7.1.1: each has one", "5;a;\r\nhello\r\n", Http1Fault::kChunkExtensionSyntax},
+        {"RFC 9112 7.1.1: which is a token", "5;a:b\r\nhello\r\n",
+         Http1Fault::kChunkExtensionSyntax},
+        {"RFC 9112 7.1.1: its value is something", "5;a=\r\nhello\r\n",
+         Http1Fault::kChunkExtensionSyntax},
+        {"RFC 9112 7.1.1: a token", "5;a=b c\r\nhello\r\n", Http1Fault::kChunkExtensionSyntax},
+        {"RFC 9112 7.1.1: or quoted to the end", "5;a=\"b\r\nhello\r\n",
+         Http1Fault::kChunkExtensionSyntax},
+        {"RFC 9112 7.1.1: and no further", "5;a=\"b\"c\r\nhello\r\n",
+         Http1Fault::kChunkExtensionSyntax},
+        {"RFC 9110 5.6.3: no white space around", "5; a\r\nhello\r\n",
+         Http1Fault::kChunkExtensionSyntax},
         {"RFC 9112 7.1.1: not without bounds", "5;" + std::string(300, 'a') + "\r\nhello\r\n",
          Http1Fault::kChunkExtensionTooLong},
         {"RFC 9112 7.1.2: trailers are headers", "0\r\nA b: c\r\n\r\n", Http1Fault::kTrailerSyntax},
@@ -142,7 +156,7 @@ TEST_CASE("extensions of a whole body are bounded together") {
         input += chunk;
     const Decoded decoded = decode(input + "0\r\n\r\n");
     CHECK(decoded.fault == Http1Fault::kChunkExtensionTooLong);
-    CHECK(decoded.body.size() == Http1ChunkedDecoder::kExtensionTotalMax / 200);
+    CHECK(decoded.body.size() == Http1ChunkedDecoder::kExtensionTotalMax / 201);
 }
 
 TEST_CASE("the largest size that is taken is taken right") {

@@ -283,7 +283,8 @@ TEST_CASE("what is written is what was asked for, or nothing") {
 }
 
 TEST_CASE("no value becomes a second line") {
-    for (const std::string& value : std::vector<std::string>{"a\r\nX: b", "a\nb", "a\rb", "a\r\n\r\n", "\r", "\n"}) {
+    for (const std::string& value :
+         std::vector<std::string>{"a\r\nX: b", "a\nb", "a\rb", "a\r\n\r\n", "\r", "\n"}) {
         std::vector<uint8_t> into(64);
         Http1HeadWriter writer(into);
         writer.field("A", value);
