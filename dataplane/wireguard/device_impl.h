@@ -19,7 +19,7 @@ namespace sluice::wireguard {
 
 struct Device::Impl final : PeerTimersHandler {
     Impl(Options options_in, Random& random_in, DropCounters& drops_in, Now now);
-    ~Impl();
+    ~Impl() override;
 
     // ---- device.cc ----
     void configure(const DeviceSettings& settings, Now now, DeviceOutput& out);

@@ -18,8 +18,10 @@ namespace {
 
 constexpr Instant kStart{seconds(1000)};
 
-Peer* fake_peer(uintptr_t number) {
-    return reinterpret_cast<Peer*>(number * 16);
+// The table only keeps the pointer.
+Peer* fake_peer(size_t number) {
+    static std::array<uint64_t, 1001> places;
+    return reinterpret_cast<Peer*>(&places[number]);
 }
 
 }  // namespace
@@ -120,6 +122,7 @@ TEST_CASE("session pool: rooms are used again, and it grows only when told") {
     SessionPool pool;
     pool.reserve(3);
     std::vector<SessionOwner> sessions;
+    sessions.reserve(3);
     for (int i = 0; i < 3; ++i)
         sessions.push_back(pool.take());
     const Session* second = sessions[1].get();

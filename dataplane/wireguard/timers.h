@@ -27,11 +27,9 @@ inline constexpr size_t kPeerTimerCount = 5;
 
 class PeerTimersHandler {
   public:
+    virtual ~PeerTimersHandler() = default;
     // Something may be due. take_if_due() tells what; rearm() follows.
     virtual void on_peer_timers(Peer& peer, Now now) = 0;
-
-  protected:
-    ~PeerTimersHandler() = default;
 };
 
 class PeerTimers final : private Timer {

@@ -5,7 +5,8 @@
 #include <chrono>
 #include <cstring>
 #include <deque>
-#include <string>
+#include <stdexcept>
+#include <string_view>
 #include <vector>
 
 #include "dataplane/base/random.h"
