@@ -3,8 +3,12 @@
 // one buffer per direction is ever held.
 //
 // Not its job: accepting, TLS, opening sockets, time.
-// Thread: the worker's. Memory: a fixed number of connection objects and buffers (HttpLimits).
-// Failure: every refusal is a status code and a counter; see dataplane/http/README or README.md.
+// Thread: the worker's.
+// Memory: connections are bounded by HttpLimits::connections_max and come from slabs; a connection
+// holds at most three buffers, and none while nothing moves. Both grow to the busiest moment and
+// are reused from then on; buffers beyond a reserve are given back. Idle connections to servers are
+// bounded too (upstream_pool.h).
+// Failure: every refusal is a status code, and where the client is at fault a counter; README.md.
 // Source: RFC 9110, RFC 9112.
 #pragma once
 

@@ -31,6 +31,8 @@ Relay::Filled Relay::fill(ByteStream& source, BufferPool& buffers, Room room) {
     SLUICE_CHECK(!has_payload());
     make_room(buffers, room);
     MutableBytes into = buffer_.span().subspan(raw_end_);
+    // What is passed on should fill whole TLS records, its frame included.
+    if (room == Room::kFixed) into = into.first(std::min(into.size(), BufferPool::kLargeMin));
     if (chunked_out_ && into.size() > 2 * kFrameMax) into = into.first(into.size() - kFrameMax);
     if (into.empty()) return {IoStatus::kWouldBlock, 0, true};
     const IoResult read = source.read(into);
