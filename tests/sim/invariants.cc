@@ -54,6 +54,12 @@ const std::vector<Origin>& Invariants::check(const Call& call) {
         const Bytes bytes = call.node.sink().bytes(emitted.offset, emitted.size);
         origins_.push_back(check_emitted(call, claim, emitted, bytes));
     }
+    const bool response = claim.accepted && call.kind == CallKind::kReceive &&
+                          call.datagram->origin.kind == MessageKind::kResponse;
+    if (response && call.node.sink().refusals() == 0 &&
+        !ledger_.session(claim.session).from_initiator.last_sent) {
+        fail(Invariant::kInitiatorConfirms, "nothing was sent in the new session");
+    }
     check_peers(call, claim);
     return origins_;
 }
@@ -176,6 +182,7 @@ void Invariants::check_refused(const Call& call, const Claim& claim) {
     }
     if (call.result == DropReason::kSessionExpired) coverage_.done(Deed::kExpiredRefused);
     if (call.result == DropReason::kHandshakeFlood) coverage_.done(Deed::kInitiationTooSoon);
+    if (claim.fresh && datagram.origin.kind == MessageKind::kData) check_honest(call, claim);
     // Something genuine that came too late may make a node tidy up; nothing else may.
     const bool may_tidy = claim.genuine && claim.fresh;
     for (size_t i = 0; i < call.node.peers().size(); ++i) {
@@ -187,6 +194,17 @@ void Invariants::check_refused(const Call& call, const Claim& claim) {
         }
         if (!may_tidy && !equal(before, after)) fail(broken, "a refused datagram changed a peer");
     }
+}
+
+// Of a session that has not been replaced; what an older one still takes is the node's choice.
+void Invariants::check_honest(const Call& call, const Claim& claim) {
+    const Origin& origin = call.datagram->origin;
+    Session& session = ledger_.session(claim.session);
+    if (ledger_.dealings(node_, origin.node).newest_session != claim.session) return;
+    if (call.now.mono - session.created_by(node_) >= 180s) return;
+    if (origin.counter + 8000 < session.flow_from(origin.node).accepted.size()) return;
+    fail(Invariant::kHonestAccepted,
+         "honest data was refused: " + std::string(text_of(call.result).name));
 }
 
 void Invariants::note_initiation(const Call& call) {
@@ -237,7 +255,11 @@ void Invariants::note_data(const Call& call, const Claim& claim) {
     if (session.responder == node_ && !session.confirmed) {
         session.confirmed = true;
         coverage_.done(Deed::kResponderConfirmed);
-        with.newest_session = claim.session;
+        // If initiations crossed, a session of our own may be newer than the one confirmed here.
+        if (with.newest_session == kNoSession ||
+            ledger_.session(with.newest_session).created_by(node_) < session.created_by(node_)) {
+            with.newest_session = claim.session;
+        }
     } else if (with.newest_session != claim.session) {
         coverage_.done(Deed::kOldSession);
     }
