@@ -13,6 +13,7 @@
 
 #include "dataplane/base/bytes.h"
 #include "dataplane/base/ip.h"
+#include "dataplane/base/result.h"
 #include "dataplane/contract/report.h"
 
 namespace sluice::io {
@@ -46,6 +47,9 @@ class DatagramPort {
   public:
     virtual ~DatagramPort() = default;
     virtual uint16_t local_port() const = 0;
+    // The firewall mark of everything sent from now on (SO_MARK, for policy routing); 0: none.
+    // Error: needs CAP_NET_ADMIN, or the port is not a socket.
+    virtual Result<void> set_mark(uint32_t mark) = 0;
 
     // Room for the next datagram towards `path`; at least `size` bytes, or empty when every send
     // buffer is in flight. Valid until commit() or the next buffer().

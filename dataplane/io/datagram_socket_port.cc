@@ -137,6 +137,13 @@ DatagramSocketPort::~DatagramSocketPort() {
     if (destroyed_ != nullptr) *destroyed_ = true;
 }
 
+Result<void> DatagramSocketPort::set_mark(uint32_t mark) {
+    if (setsockopt(socket_.descriptor.get(), SOL_SOCKET, SO_MARK, &mark, sizeof mark) == 0)
+        return {};
+    return fail("cannot set the firewall mark of the UDP socket: " + error_text(errno) +
+                "; it needs CAP_NET_ADMIN");
+}
+
 void DatagramSocketPort::flush() {
     if (!sender_.flush()) retry_.start();
 }

@@ -14,6 +14,7 @@ class DatagramSocketPort : public DatagramPort, protected TurnParticipant {
     ~DatagramSocketPort() override;
 
     uint16_t local_port() const override { return socket_.port; }
+    Result<void> set_mark(uint32_t mark) override;
     MutableBytes buffer(size_t size, const Path& path, uint8_t tos) override {
         return sender_.buffer(size, path, tos);
     }

@@ -6,6 +6,7 @@
 
 #include <thread>
 
+#include "dataplane/io/engine_core.h"
 #include "dataplane/io/test_engine.h"
 
 namespace sluice::io {
@@ -89,6 +90,39 @@ TEST_CASE("no wake-up is lost between two threads") {
         test.engine->turn(kNever);
     sender.join();
     CHECK(handler.seen == kMessages);
+}
+
+TEST_CASE("a wake-up during the handler is one for the next turn") {
+    TestEngine test(any_engine());
+    struct Again final : WakeHandler {
+        void on_wake() override {
+            if (++calls < 3) engine->wake();
+        }
+        Engine* engine = nullptr;
+        int calls = 0;
+    } handler;
+    handler.engine = test.engine.get();
+    test.engine->set_wake_handler(&handler);
+    test.engine->wake();
+    CHECK(test.run_until([&] { return handler.calls == 3; }));
+}
+
+TEST_CASE("a place that was given to somebody else is not found by its old id") {
+    SlotTable<int> table;
+    int first = 1;
+    int second = 2;
+    const SlotId old_id = table.insert(first);
+    CHECK(table.find(old_id) == &first);
+    table.erase(old_id);
+    CHECK(table.find(old_id) == nullptr);
+    const SlotId new_id = table.insert(second);
+    CHECK(table.find(new_id) == &second);
+    CHECK(table.find(old_id) == nullptr);
+    table.erase(old_id);  // too late, and without effect
+    CHECK(table.find(new_id) == &second);
+    CHECK(table.find(kNoSlot) == nullptr);
+    // The same place, so that the above shows anything.
+    CHECK(static_cast<uint32_t>(old_id) == static_cast<uint32_t>(new_id));
 }
 
 namespace {

@@ -283,6 +283,33 @@ TEST_CASE("a handler may destroy any streams in its call, and places are used ag
     }
 }
 
+TEST_CASE("a stream destroyed before its first turn is closed as any other") {
+    TestEngine test(any_engine());
+    Descriptor listener(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    SocketAddress address;
+    const socklen_t length = to_kernel(loopback(0), AF_INET, address);
+    REQUIRE(bind(listener.get(), &address.any, length) == 0);
+    REQUIRE(listen(listener.get(), 10) == 0);
+    for (int i = 0; i < 5; ++i) {
+        // On loopback it is connected, and so ready, at once. The second one gets the descriptor of
+        // the first, whose registration the kernel may see only after that.
+        for (const bool turn_between : {false, true}) {
+            auto stream = test.engine->connect(local_endpoint(listener.get()));
+            REQUIRE(stream);
+            if (turn_between) test.engine->turn(Instant::min());
+            stream->reset();
+        }
+        test.engine->turn(Instant::min());
+        for (int k = 0; k < 2; ++k) {
+            Descriptor far(accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC));
+            const timeval patience{5, 0};
+            setsockopt(far.get(), SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+            char byte;
+            REQUIRE(recv(far.get(), &byte, 1, 0) == 0);
+        }
+    }
+}
+
 TEST_CASE("an acceptor may be destroyed by its own handler; what it accepted stays") {
     const EngineKind kind = any_engine();
     TestEngine test(kind);
