@@ -24,7 +24,7 @@ namespace sluice::tls {
 class Stream final : public ByteStream, private StreamHandler {
   public:
     Stream(std::shared_ptr<ServerContext> context, std::unique_ptr<ByteStream> transport);
-    ~Stream();
+    ~Stream() override;
 
     void set_handler(StreamHandler* handler) override { handler_ = handler; }
     IoResult read(MutableBytes into) override;

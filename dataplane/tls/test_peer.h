@@ -91,7 +91,7 @@ struct Wire {
 class MemoryTransport final : public ByteStream {
   public:
     explicit MemoryTransport(std::shared_ptr<Wire> wire) : wire_(std::move(wire)) {}
-    ~MemoryTransport() {
+    ~MemoryTransport() override {
         wire_->handler = nullptr;
         wire_->destroyed = true;
     }
