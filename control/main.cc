@@ -20,6 +20,8 @@
 #include "control/control_loop.h"
 #include "control/log.h"
 #include "control/node.h"
+#include "control/node_tunnel.h"
+#include "control/uapi/server.h"
 #include "dataplane/base/clock.h"
 #include "dataplane/base/random.h"
 #include "dataplane/contract/mailbox.h"
@@ -169,6 +171,20 @@ int run_node(const std::string& config_file) {
                                            if (tunnel) tunnel->report(offloads);
                                            return offloads;
                                        }});
+
+    // wg(8) works without it no less than before, so that another program's socket does not keep
+    // the node from serving.
+    NodeTunnel node_tunnel(node);
+    std::unique_ptr<uapi::Server> wg_socket;
+    if (tunnel) {
+        auto opened =
+            uapi::Server::open(**loop, node_tunnel, tunnel->interface(), config::public_key_of);
+        if (opened) {
+            wg_socket = std::move(*opened);
+        } else {
+            log::warning("wg(8) cannot see the tunnel: " + opened.error().message);
+        }
+    }
 
     // Before the threads, which inherit that these are blocked.
     if (auto handled = (*loop)->handle_signals({SIGHUP, SIGTERM, SIGINT},

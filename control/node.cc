@@ -134,8 +134,7 @@ LoadOutcome Node::load() {
     return outcome;
 }
 
-bool Node::take_on(config::Loaded loaded, LoadOutcome& outcome) {
-    const snapshot::Builder::Built built = builder_.build(loaded);
+bool Node::prepare_and_take(const snapshot::Builder::Built& built, LoadOutcome& outcome) {
     if (built.changed && builder_.current() && prepare_) {
         const contract::Snapshot& running = *builder_.current();
         if (const auto prepared = prepare_(*built.snapshot, running); !prepared) {
@@ -148,10 +147,15 @@ bool Node::take_on(config::Loaded loaded, LoadOutcome& outcome) {
         }
     }
     builder_.take(built);
-    loaded_ = std::move(loaded);
-    log::set_level(log_level(loaded_->config.log_level));
     outcome.changed = built.changed;
     outcome.generation = built.snapshot->generation;
+    return true;
+}
+
+bool Node::take_on(config::Loaded loaded, LoadOutcome& outcome) {
+    if (!prepare_and_take(builder_.build(loaded), outcome)) return false;
+    loaded_ = std::move(loaded);
+    log::set_level(log_level(loaded_->config.log_level));
     return true;
 }
 
@@ -176,12 +180,79 @@ void Node::start(std::vector<contract::Mailbox*> mailboxes, LoadDone done) {
 }
 
 void Node::reload(LoadDone done) {
-    if (apply_done_ || !reloads_running_.empty()) {
-        reloads_next_.push_back(std::move(done));
+    reloads_next_.push_back(std::move(done));
+    begin_next();
+}
+
+void Node::change_tunnel(contract::WireguardConfig wireguard, LoadDone done) {
+    SLUICE_CHECK(builder_.current()->wireguard.has_value());
+    tunnel_changes_.push_back({std::move(wireguard), std::move(done)});
+    begin_next();
+}
+
+void Node::begin_next() {
+    if (is_busy()) return;
+    if (!tunnel_changes_.empty()) {
+        TunnelChange change = std::move(tunnel_changes_.front());
+        tunnel_changes_.pop_front();
+        run_tunnel_change(std::move(change));
+    } else if (!reloads_next_.empty()) {
+        reloads_running_ = std::exchange(reloads_next_, {});
+        run_reload();
+    }
+}
+
+void Node::begin_next_later() {
+    if (tunnel_changes_.empty() && reloads_next_.empty()) return;
+    loop_.post([weak = std::weak_ptr(self_)] {
+        if (const auto self = weak.lock()) (*self)->begin_next();
+    });
+}
+
+void Node::run_tunnel_change(TunnelChange change) {
+    LoadOutcome outcome;
+    outcome.generation = builder_.current()->generation;
+    const contract::WireguardConfig before = *builder_.current()->wireguard;
+    if (state_ != NodeState::kServing) {
+        outcome.errors.push_back("the node is " + std::string(name_of(state_)) +
+                                 " and takes no new configuration");
+    } else {
+        outcome.ok = prepare_and_take(builder_.build_with(change.wireguard), outcome);
+    }
+    if (!outcome.ok || !outcome.changed) {
+        change.done(outcome);
+        begin_next_later();
         return;
     }
-    reloads_running_.push_back(std::move(done));
-    run_reload();
+    send_snapshot(std::move(outcome), [this, done = std::move(change.done),
+                                       before](const LoadOutcome& result) mutable {
+        if (result.worker_errors.empty()) {
+            log::info("the tunnel was changed: generation " + std::to_string(result.generation) +
+                      " serves until the next reload");
+            done(result);
+        } else {
+            undo_tunnel_change(before, result, std::move(done));
+        }
+    });
+}
+
+// A file's snapshot may be served but for a part, because the file says what was meant and a reload
+// tries again. Here the caller is told yes or no, so no has to mean that nothing has changed.
+void Node::undo_tunnel_change(const contract::WireguardConfig& before, const LoadOutcome& refused,
+                              LoadDone done) {
+    LoadOutcome undone;
+    if (!prepare_and_take(builder_.build_with(before), undone)) {
+        log::error("going back failed too: " + undone.errors.front());
+        done(refused);
+        return;
+    }
+    send_snapshot(std::move(undone), [refused, done = std::move(done)](const LoadOutcome& result) {
+        LoadOutcome outcome = refused;
+        outcome.ok = false;
+        outcome.changed = false;
+        outcome.generation = result.generation;
+        done(outcome);
+    });
 }
 
 LoadOutcome Node::reread() {
@@ -238,12 +309,7 @@ void Node::finish_reload(const LoadOutcome& outcome) {
     }
     for (const LoadDone& done : std::exchange(reloads_running_, {}))
         done(outcome);
-    if (reloads_next_.empty() || !reloads_running_.empty()) return;
-    reloads_running_ = std::exchange(reloads_next_, {});
-    // Not from inside the last one: callers that ask again and again must not deepen the stack.
-    loop_.post([weak = std::weak_ptr(self_)] {
-        if (const auto self = weak.lock()) (*self)->run_reload();
-    });
+    begin_next_later();
 }
 
 void Node::send_snapshot(LoadOutcome outcome, LoadDone done) {
@@ -264,9 +330,7 @@ void Node::finish_apply() {
     applying_.worker_errors = worker_errors();
     const LoadDone done = std::exchange(apply_done_, nullptr);
     done(std::exchange(applying_, {}));
-    if (reloads_next_.empty() || !reloads_running_.empty() || apply_done_) return;
-    reloads_running_ = std::exchange(reloads_next_, {});
-    run_reload();
+    begin_next_later();
 }
 
 std::vector<std::string> Node::worker_errors() const {

@@ -8,6 +8,7 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <map>
 #include <memory>
@@ -86,6 +87,11 @@ class Node {
     // two.
     void reload(LoadDone done);
 
+    // Serves another tunnel configuration than the file's, until the next reload. Precondition: the
+    // node has a tunnel, and `wireguard` is one that the file could have. All or nothing: what a
+    // worker refuses (a port in use) is taken back.
+    void change_tunnel(contract::WireguardConfig wireguard, LoadDone done);
+
     // Asks every worker for its report.
     void collect_reports(ReportsDone done);
 
@@ -126,9 +132,23 @@ class Node {
         ReportsDone done;
     };
 
+    struct TunnelChange {
+        contract::WireguardConfig wireguard;
+        LoadDone done;
+    };
+
+    bool is_busy() const { return apply_done_ != nullptr || !reloads_running_.empty(); }
     LoadOutcome reread();
+    bool prepare_and_take(const snapshot::Builder::Built& built, LoadOutcome& outcome);
     bool take_on(config::Loaded loaded, LoadOutcome& outcome);
+    // After one change is through: begins the next that waits, from the loop and not from inside
+    // the last one, so that callers who ask again and again do not deepen the stack.
+    void begin_next_later();
+    void begin_next();
     void run_reload();
+    void run_tunnel_change(TunnelChange change);
+    void undo_tunnel_change(const contract::WireguardConfig& before, const LoadOutcome& refused,
+                            LoadDone done);
     void finish_reload(const LoadOutcome& outcome);
     void send_snapshot(LoadOutcome outcome, LoadDone done);
     void finish_apply();
@@ -160,8 +180,9 @@ class Node {
     LoadDone apply_done_;  // set: on its way
     ControlLoop::TimerId apply_timer_ = 0;
 
-    std::vector<LoadDone> reloads_running_;  // share the reload that is running
-    std::vector<LoadDone> reloads_next_;     // came meanwhile
+    std::vector<LoadDone> reloads_running_;    // share the reload that is running
+    std::vector<LoadDone> reloads_next_;       // came meanwhile
+    std::deque<TunnelChange> tunnel_changes_;  // wait for their turn
     std::optional<LastReload> last_reload_;
 
     uint64_t next_ticket_ = 1;

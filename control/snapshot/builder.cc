@@ -123,6 +123,15 @@ Builder::Built Builder::build(const config::Loaded& loaded) const {
     return {std::move(to), true};
 }
 
+Builder::Built Builder::build_with(const contract::WireguardConfig& wireguard) const {
+    SLUICE_CHECK(current_ != nullptr);
+    auto to = std::make_shared<contract::Snapshot>(*current_);
+    to->generation = current_->generation + 1;
+    to->wireguard = wireguard;
+    if (digest_of(*to) == digest_) return {current_, false};
+    return {std::move(to), true};
+}
+
 void Builder::take(const Built& built) {
     if (!built.changed) return;
     // Generations only grow: a worker that has seen a later one must not be sent back.

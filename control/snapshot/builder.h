@@ -28,6 +28,9 @@ class Builder {
     // than that of the last one taken, unless nothing changed.
     Built build(const config::Loaded& loaded) const;
 
+    // The snapshot that was taken last with another tunnel in it: what wg(8) asks for.
+    Built build_with(const contract::WireguardConfig& wireguard) const;
+
     // The snapshot is being served from now on.
     void take(const Built& built);
 

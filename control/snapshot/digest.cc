@@ -63,6 +63,7 @@ void hash(Hasher& to, const contract::WireguardConfig& wireguard) {
     to.bytes(wireguard.private_key.span());
     to.list(wireguard.addresses, [&](const IpPrefix& prefix) { to.prefix(prefix); });
     to.number(wireguard.listen_port);
+    to.number(wireguard.fwmark);
     to.number(wireguard.mtu);
     to.list(wireguard.peers, [&](const contract::PeerConfig& peer) {
         to.text(peer.name);

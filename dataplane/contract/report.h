@@ -54,6 +54,7 @@ struct WorkerReport {
     uint64_t datagrams_received = 0;
     uint64_t datagrams_sent = 0;
     uint64_t wireguard_handshakes = 0;
+    uint16_t wireguard_port = 0;  // that is listened on; 0: this worker has no tunnel
     std::array<uint64_t, kDropReasonCount> drops{};
     std::vector<PeerReport> peers;  // those that this worker owns
     std::vector<RouteReport> routes;

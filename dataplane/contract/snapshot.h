@@ -36,6 +36,7 @@ struct WireguardConfig {
     Key public_key{};
     std::vector<IpPrefix> addresses;  // of the TUN device
     uint16_t listen_port = 0;
+    uint32_t fwmark = 0;  // SO_MARK of the datagram socket, for policy routing; 0: none
     uint16_t mtu = 1420;
     std::vector<PeerConfig> peers;
 };

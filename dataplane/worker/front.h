@@ -1,8 +1,8 @@
 // The way of a request: listeners, TLS and the HTTP proxy tied together.
 //
 // Each listener has up to two sockets on one address: one bound to the tunnel's interface and one
-// that is not. The bound one gets a connection only if its packets arrive on that interface, now and
-// for the connection's whole life; so which socket accepted is the proof that a connection came
+// that is not. The bound one gets a connection only if its packets arrive on that interface, now
+// and for the connection's whole life; so which socket accepted is the proof that a connection came
 // through the tunnel, whatever source address its packets claim.
 //
 // Thread: the worker's.

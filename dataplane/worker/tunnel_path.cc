@@ -51,8 +51,16 @@ Result<void> TunnelPath::apply(const contract::WireguardConfig& config) {
         if (port) {
             port_ = std::move(*port);
             listen_port_ = config.listen_port;
+            fwmark_ = 0;  // a new socket has none yet
         } else {
             result = std::unexpected(port.error());
+        }
+    }
+    if (config.fwmark != fwmark_) {
+        if (auto marked = port_->set_mark(config.fwmark); marked) {
+            fwmark_ = config.fwmark;
+        } else {
+            result = std::move(marked);
         }
     }
     device_->configure(device_settings(config), engine_.now(), *this);
@@ -151,6 +159,7 @@ void TunnelPath::report(contract::WorkerReport& report) const {
     report.datagrams_received = datagrams_received_.value();
     report.datagrams_sent = datagrams_sent_.value();
     report.wireguard_handshakes = device_->handshakes_completed();
+    report.wireguard_port = port_->local_port();
     for (const wireguard::PeerId id : device_->peers()) {
         const wireguard::PeerState state = device_->peer_state(id);
         report.peers.push_back({.name = id < names_.size() ? names_[id] : std::string(),

@@ -61,7 +61,8 @@ class TunnelPath final : public io::DatagramHandler,
     std::unique_ptr<io::DatagramPort> port_;
     std::unique_ptr<io::TunPort> tun_;
     tunnel::Coalescer coalescer_;
-    uint16_t listen_port_ = 0;
+    uint16_t listen_port_ = 0;  // as configured; 0: the kernel chose
+    uint32_t fwmark_ = 0;
     // Names of the peers by number, for reports; the device knows only keys.
     std::vector<std::string> names_;
     Counter datagrams_received_;

@@ -1,0 +1,206 @@
+#include "control/uapi/server.h"
+
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+namespace sluice::control::uapi {
+
+namespace {
+
+// 1,000,000 allowed IPs of the longest form are 52 MB; a request beyond that is a mistake.
+constexpr size_t kRequestBytesMax = 64 << 20;
+// wg(8) uses one connection a command. More than this at once are forgotten ones.
+constexpr size_t kConnectionsMax = 64;
+
+Result<sockaddr_un> socket_address(const std::string& path) {
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    if (path.size() >= sizeof address.sun_path)
+        return fail(path + ": too long for a socket's name");
+    std::memcpy(address.sun_path, path.c_str(), path.size() + 1);
+    return address;
+}
+
+// Whether a process answers behind the path.
+bool is_answered(const sockaddr_un& address) {
+    const int probe = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (probe < 0) return false;
+    const bool answered =
+        ::connect(probe, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0;
+    ::close(probe);
+    return answered;
+}
+
+}  // namespace
+
+struct Server::Connection {
+    uint64_t id = 0;
+    int descriptor = -1;
+    std::string received;
+    std::string to_send;
+    bool busy = false;    // a request waits for its answer
+    bool ending = false;  // close when everything is sent
+};
+
+Server::Server(ControlLoop& loop, Interface& interface, PublicKeyOf public_key_of)
+    : loop_(loop), interface_(interface), public_key_of_(public_key_of) {}
+
+Result<std::unique_ptr<Server>> Server::open(ControlLoop& loop, Interface& interface,
+                                             const std::string& name, PublicKeyOf public_key_of) {
+    std::unique_ptr<Server> server(new Server(loop, interface, public_key_of));
+    const std::string path = std::string(kFolder) + "/" + name + ".sock";
+    if (::mkdir(kFolder, 0755) != 0 && errno != EEXIST) {
+        return fail(std::string(kFolder) + ": cannot be made: " + std::strerror(errno));
+    }
+    const auto address = socket_address(path);
+    if (!address) return std::unexpected(address.error());
+    if (is_answered(*address)) {
+        return fail(path +
+                    ": another WireGuard implementation serves this interface; end it first");
+    }
+    ::unlink(path.c_str());
+    server->listening_ = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    // The socket's rights are those of the moment of bind().
+    const mode_t umask_before = ::umask(077);
+    const bool listens = server->listening_ >= 0 &&
+                         ::bind(server->listening_, reinterpret_cast<const sockaddr*>(&*address),
+                                sizeof *address) == 0 &&
+                         ::listen(server->listening_, 16) == 0;
+    const int error = errno;
+    ::umask(umask_before);
+    if (!listens) {
+        ::close(std::exchange(server->listening_, -1));
+        return fail(path + ": cannot listen: " + std::strerror(error));
+    }
+    server->path_ = path;
+    loop.watch(server->listening_, EPOLLIN, [raw = server.get()](uint32_t) { raw->accept_all(); });
+    return server;
+}
+
+std::unique_ptr<Server> Server::adopt(ControlLoop& loop, Interface& interface, int listening,
+                                      PublicKeyOf public_key_of) {
+    std::unique_ptr<Server> server(new Server(loop, interface, public_key_of));
+    server->listening_ = listening;
+    loop.watch(listening, EPOLLIN, [raw = server.get()](uint32_t) { raw->accept_all(); });
+    return server;
+}
+
+Server::~Server() {
+    while (!connections_.empty())
+        close(connections_.begin()->first);
+    if (listening_ < 0) return;
+    loop_.forget(listening_);
+    if (!path_.empty()) ::unlink(path_.c_str());
+    ::close(listening_);
+}
+
+void Server::accept_all() {
+    for (;;) {
+        const int descriptor =
+            ::accept4(listening_, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK);
+        if (descriptor < 0) return;
+        if (connections_.size() >= kConnectionsMax) {
+            ::close(descriptor);
+            continue;
+        }
+        auto connection = std::make_unique<Connection>();
+        connection->id = next_id_++;
+        connection->descriptor = descriptor;
+        const uint64_t id = connection->id;
+        connections_.emplace(id, std::move(connection));
+        loop_.watch(descriptor, EPOLLIN, [this, id](uint32_t events) { on_ready(id, events); });
+    }
+}
+
+void Server::on_ready(uint64_t id, uint32_t events) {
+    const auto found = connections_.find(id);
+    if (found == connections_.end()) return;
+    Connection& connection = *found->second;
+    if ((events & EPOLLOUT) != 0) return send_pending(connection);
+    char buffer[64 * 1024];
+    for (;;) {
+        const ssize_t got = ::recv(connection.descriptor, buffer, sizeof buffer, 0);
+        if (got < 0 && (errno == EAGAIN || errno == EINTR)) break;
+        if (got <= 0) return close(id);
+        connection.received.append(buffer, static_cast<size_t>(got));
+        if (connection.received.size() > kRequestBytesMax) return close(id);
+    }
+    serve(connection);
+}
+
+void Server::serve(Connection& connection) {
+    if (connection.busy || connection.ending) return;
+    const auto request = next_request(connection.received);
+    if (!request) {
+        connection.ending = true;
+        connection.to_send += format_errno(request.error().error);
+        return send_pending(connection);
+    }
+    if (*request) start(connection, **request);
+}
+
+void Server::start(Connection& connection, const Request& request) {
+    connection.busy = true;
+    const auto reply = [this, id = connection.id, alive = std::weak_ptr(alive_)](std::string text) {
+        if (!alive.expired()) answer(id, std::move(text));
+    };
+    if (request.operation == Operation::kGet) {
+        connection.received.erase(0, request.size);
+        interface_.report([this, reply](uint16_t port, std::vector<contract::PeerReport> peers) {
+            reply(format_get(interface_.config(), port, peers) + format_errno(0));
+        });
+        return;
+    }
+    auto config = apply_set(interface_.config(), request.settings, public_key_of_);
+    // Keys were in it.
+    wipe(connection.received.data(), request.size);
+    connection.received.erase(0, request.size);
+    if (!config) return reply(format_errno(config.error().error));
+    interface_.apply(std::move(*config), [reply](int error) { reply(format_errno(error)); });
+}
+
+void Server::answer(uint64_t id, std::string text) {
+    const auto found = connections_.find(id);
+    if (found == connections_.end()) return;
+    Connection& connection = *found->second;
+    connection.busy = false;
+    connection.to_send += text;
+    send_pending(connection);
+}
+
+void Server::send_pending(Connection& connection) {
+    while (!connection.to_send.empty()) {
+        const ssize_t sent = ::send(connection.descriptor, connection.to_send.data(),
+                                    connection.to_send.size(), MSG_NOSIGNAL);
+        if (sent < 0 && errno == EINTR) continue;
+        if (sent < 0 && errno == EAGAIN) {
+            loop_.change(connection.descriptor, EPOLLOUT);
+            return;
+        }
+        if (sent < 0) return close(connection.id);
+        wipe(connection.to_send.data(), static_cast<size_t>(sent));
+        connection.to_send.erase(0, static_cast<size_t>(sent));
+    }
+    if (connection.ending) return close(connection.id);
+    loop_.change(connection.descriptor, EPOLLIN);
+    serve(connection);
+}
+
+void Server::close(uint64_t id) {
+    const auto found = connections_.find(id);
+    if (found == connections_.end()) return;
+    loop_.forget(found->second->descriptor);
+    ::close(found->second->descriptor);
+    wipe(found->second->received.data(), found->second->received.size());
+    wipe(found->second->to_send.data(), found->second->to_send.size());
+    connections_.erase(found);
+}
+
+}  // namespace sluice::control::uapi
