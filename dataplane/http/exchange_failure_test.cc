@@ -186,6 +186,14 @@ TEST_CASE("a stale connection is replaced once, where that cannot do a thing twi
         CHECK(world.servers.size() == 1);
         CHECK(client->take().starts_with("HTTP/1.1 502 "));
     }
+    SECTION("not even one without a body") {
+        world.send(client, "POST / HTTP/1.1\r\nHost: site.test\r\nContent-Length: 0\r\n\r\n");
+        CHECK(stale->take().find("POST / ") != std::string::npos);
+        stale->end();
+        world.run();
+        CHECK(world.servers.size() == 1);
+        CHECK(client->take().starts_with("HTTP/1.1 502 "));
+    }
     SECTION("a POST of which nothing was sent") {
         stale->received_max = stale->received.size();
         world.send(client, kPost + "hello");
