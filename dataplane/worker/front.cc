@@ -88,6 +88,12 @@ void SnapshotPeers::apply(std::shared_ptr<const contract::Snapshot> snapshot) {
 
 const std::string* SnapshotPeers::peer_name(const IpAddress& inner_address) const {
     if (!peers_ || !inner_address.is_set()) return nullptr;
+    // A program on this machine that connects to the tunnel's own address is accepted by the bound
+    // socket too, because the kernel goes by the route. It is no peer, even where one may send from
+    // everywhere (0.0.0.0/0).
+    for (const IpPrefix& own : snapshot_->wireguard->addresses) {
+        if (own.address == inner_address) return nullptr;
+    }
     const uint32_t index = peers_->find(inner_address.view());
     return index != wireguard::kNoPeer ? &snapshot_->wireguard->peers[index].name : nullptr;
 }
