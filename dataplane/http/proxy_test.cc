@@ -56,6 +56,26 @@ TEST_CASE("a reload keeps connections; a request in progress ends as it began") 
     }
 }
 
+TEST_CASE("a request in progress does not keep its server's other connections") {
+    World world;
+    world.apply(World::snapshot({8001}));
+    const auto first = world.client();
+    const auto second = world.client();
+    const auto third = world.client();
+    for (const auto& client : {first, second, third})
+        world.send(client, kGet);
+    REQUIRE(world.servers.size() == 3);
+    world.send(world.servers[0], kOk);
+    world.apply(World::snapshot({8002}));
+    CHECK(world.servers[0]->gone);  // it waited
+    world.send(world.servers[1], kOk);
+    CHECK(second->received == kOk);
+    CHECK(world.servers[1]->gone);  // it does not wait for anybody any more
+    CHECK_FALSE(world.servers[2]->gone);
+    world.send(world.servers[2], kOk);
+    CHECK(third->received == kOk);
+}
+
 TEST_CASE("many reloads under a download") {
     World world;
     world.apply(World::snapshot());
