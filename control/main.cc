@@ -5,12 +5,10 @@
 
 #include <cstdio>
 #include <cstdlib>
-#include <deque>
 #include <iostream>
 #include <memory>
 #include <optional>
 #include <string>
-#include <thread>
 #include <utility>
 #include <vector>
 
@@ -24,9 +22,8 @@
 #include "control/uapi/server.h"
 #include "dataplane/base/clock.h"
 #include "dataplane/base/random.h"
-#include "dataplane/contract/mailbox.h"
 #include "dataplane/io/tun.h"
-#include "dataplane/worker/worker.h"
+#include "dataplane/worker/worker_threads.h"
 
 namespace sluice::control {
 namespace {
@@ -82,39 +79,6 @@ std::optional<io::EngineKind> engine_kind(config::Engine engine) {
     return std::nullopt;
 }
 
-// The workers' threads, and the mailboxes between them and the node.
-class WorkerThreads {
-  public:
-    void start(uint32_t count, std::optional<io::EngineKind> engine,
-               std::optional<io::TunQueue> tunnel, Clock& clock) {
-        for (uint32_t index = 0; index < count; ++index) {
-            worker::WorkerOptions options{.index = index, .engine = engine, .tun = std::nullopt};
-            if (index == 0) options.tun = std::move(tunnel);
-            contract::Mailbox& mailbox = mailboxes_.emplace_back();
-            threads_.emplace_back([options = std::move(options), &mailbox, &clock]() mutable {
-                worker::run_worker(std::move(options), mailbox, clock);
-            });
-        }
-    }
-
-    std::vector<contract::Mailbox*> mailboxes() {
-        std::vector<contract::Mailbox*> pointers;
-        for (contract::Mailbox& mailbox : mailboxes_)
-            pointers.push_back(&mailbox);
-        return pointers;
-    }
-
-    void join() {
-        for (std::thread& thread : threads_)
-            thread.join();
-        threads_.clear();
-    }
-
-  private:
-    std::deque<contract::Mailbox> mailboxes_;  // they stay where they are
-    std::vector<std::thread> threads_;
-};
-
 int failed(const std::string& reason) {
     std::fprintf(stderr, "sluice: %s\n", reason.c_str());
     return cli::kFailed;
@@ -145,7 +109,7 @@ int run_node(const std::string& config_file) {
     raise_descriptor_limit();
     SystemClock clock;
     SystemRandom random;
-    WorkerThreads workers;  // before the node, which holds their mailboxes
+    worker::WorkerThreads workers;  // before the node, which holds their mailboxes
     auto loop = ControlLoop::create(clock);
     if (!loop) return failed(loop.error().message);
 

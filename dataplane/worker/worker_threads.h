@@ -1,0 +1,38 @@
+// The workers' threads, and the mailboxes between them and control.
+//
+// Thread: control's. The mailboxes stay where they are until the object goes; threads must have
+// been joined, or never started, by then.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <optional>
+#include <thread>
+#include <vector>
+
+#include "dataplane/base/clock.h"
+#include "dataplane/contract/mailbox.h"
+#include "dataplane/io/engine.h"
+#include "dataplane/io/tun.h"
+
+namespace sluice::worker {
+
+class WorkerThreads {
+  public:
+    // `tunnel` goes to worker 0. `clock` outlives the threads. Signals that the caller blocks are
+    // blocked in the threads, too.
+    void start(uint32_t count, std::optional<io::EngineKind> engine,
+               std::optional<io::TunQueue> tunnel, Clock& clock);
+
+    // In the order of the workers; there are as many as were started.
+    std::vector<contract::Mailbox*> mailboxes();
+
+    // Returns when every worker has left its loop, which control asks for through the mailboxes.
+    void join();
+
+  private:
+    std::deque<contract::Mailbox> mailboxes_;  // they stay where they are
+    std::vector<std::thread> threads_;
+};
+
+}  // namespace sluice::worker
