@@ -79,7 +79,10 @@ struct DataHeader {
 // Errors: kDatagramTooShort, kDatagramBadType, kDatagramBadLength.
 std::expected<WireguardType, DropReason> classify(Bytes datagram);
 
-// Precondition: classify() gave this type.
+// Precondition for these: classify() gave this type. An initiation has no receiver.
+inline uint32_t receiver_of(WireguardType type, Bytes datagram) {
+    return load_le32(datagram.data() + (type == WireguardType::kResponse ? 8 : 4));
+}
 HandshakeInitiation read_initiation(Bytes datagram);
 HandshakeResponse read_response(Bytes datagram);
 CookieReply read_cookie_reply(Bytes datagram);
