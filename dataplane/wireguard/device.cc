@@ -1,7 +1,7 @@
 // Settings and questions: who the peers are.
 #include "dataplane/wireguard/device.h"
 
-#include <unordered_set>
+#include <utility>
 
 #include "dataplane/base/check.h"
 #include "dataplane/wire/ip_packet.h"
@@ -16,42 +16,25 @@ Device::Impl::Impl(Options options_in, Random& random_in, DropCounters& drops_in
       jitter_random(random_in.u64()),
       wheel(now.mono),
       latest(now.mono),
-      limiter(random_in) {
-    SLUICE_CHECK(options.worker_bits <= 16 &&
-                 (uint64_t{options.worker} >> options.worker_bits) == 0);
+      limiter(random_in),
+      directory(std::make_shared<PeerDirectory>(PublicKey{})) {
+    SLUICE_CHECK(options.worker < options.workers && options.workers <= kWorkersMax);
 }
 
 Device::Impl::~Impl() = default;
 
-void Device::Impl::configure(const DeviceSettings& settings, Now now, DeviceOutput& out) {
+void Device::Impl::configure(const DeviceSettings& settings,
+                             std::shared_ptr<const PeerDirectory> next, Now now,
+                             DeviceOutput& out) {
+    SLUICE_CHECK(next->size() == settings.peers.size());
     mtu = settings.mtu;
     if (!own_key.is_set() || !(settings.private_key == private_key)) {
         set_private_key(settings.private_key, now);
     }
-    remove_peers_not_in(settings);
-
-    // At most three sessions and one initiation of each peer have an index at once, and one session
-    // more for as long as it takes to put it in its place.
-    sessions.reserve(3 * settings.peers.size() + 1);
-    indices.reserve(4 * settings.peers.size() + 1);
-    staged.reserve(settings.peers.size(), mtu);
-    allowed_ips = {};
-    size_t v4_prefixes = 0;
-    size_t v6_prefixes = 0;
-    for (const PeerSettings& peer : settings.peers) {
-        for (const IpPrefix& prefix : peer.allowed_ips)
-            ++(prefix.address.is_v4() ? v4_prefixes : v6_prefixes);
-    }
-    allowed_ips.reserve(v4_prefixes, v6_prefixes);
-    for (const PeerSettings& peer_settings : settings.peers) {
-        // A tunnel to ourselves would only go round in circles.
-        if (peer_settings.public_key == own_key.public_key()) continue;
-        const auto known = peers_by_key.find(peer_settings.public_key);
-        Peer& peer = known != peers_by_key.end() ? *peers[known->second]
-                                                 : add_peer(peer_settings.public_key);
-        for (const IpPrefix& prefix : peer_settings.allowed_ips)
-            allowed_ips.insert(prefix, peer.id);
-        configure_peer(peer, peer_settings, now, out);
+    take_peers(settings, *next);
+    directory = std::move(next);
+    for (PeerId id = 0; id < peers.size(); ++id) {
+        if (peers[id] != nullptr) configure_peer(*peers[id], settings.peers[id], now, out);
     }
 }
 
@@ -75,39 +58,45 @@ void Device::Impl::set_private_key(const Secret<32>& key, Now now) {
     }
 }
 
-void Device::Impl::remove_peers_not_in(const DeviceSettings& settings) {
-    std::unordered_set<PublicKey, KeyHash> wanted;
-    wanted.reserve(settings.peers.size());
-    for (const PeerSettings& peer : settings.peers)
-        wanted.insert(peer.public_key);
-    wanted.erase(own_key.public_key());
-    for (const auto& peer : peers) {
-        if (peer != nullptr && !wanted.contains(peer->identity.public_key)) remove_peer(*peer);
+// Peers that stay keep all they have and get their new numbers; the rest go.
+void Device::Impl::take_peers(const DeviceSettings& settings, const PeerDirectory& next) {
+    std::vector<std::unique_ptr<Peer>> before = std::exchange(peers, {});
+    peers.resize(settings.peers.size());
+    size_t count = 0;
+    for (PeerId id = 0; id < settings.peers.size(); ++id) {
+        const PublicKey& key = settings.peers[id].public_key;
+        if (next.worker_of(id) != options.worker || key == own_key.public_key()) continue;
+        const auto known = directory->find(key);
+        if (known && before[*known] != nullptr) {
+            peers[id] = std::move(before[*known]);
+        } else {
+            peers[id] = make_peer(key);
+        }
+        peers[id]->id = id;
+        ++count;
     }
+    for (const auto& peer : before) {
+        if (peer != nullptr) forget(*peer);
+    }
+    // At most three sessions and one initiation of each peer have an index at once, and one session
+    // more for as long as it takes to put it in its place.
+    sessions.reserve(3 * count + 1);
+    indices.reserve(4 * count + 1);
+    staged.reserve(count, mtu);
 }
 
-void Device::Impl::remove_peer(Peer& peer) {
+// Before it is destroyed: what the device's tables hold of it goes.
+void Device::Impl::forget(Peer& peer) {
     drop_staged(peer);
     clear_handshake(peer);
     end_sessions(peer);
-    peers_by_key.erase(peer.identity.public_key);
-    free_ids.push_back(peer.id);
-    peers[peer.id].reset();
 }
 
-Peer& Device::Impl::add_peer(const PublicKey& key) {
-    PeerId id = static_cast<PeerId>(peers.size());
-    if (free_ids.empty()) {
-        peers.emplace_back();
-    } else {
-        id = free_ids.back();
-        free_ids.pop_back();
-    }
-    peers[id] = std::make_unique<Peer>(id, wheel, *this);
-    peers[id]->identity.public_key = key;
-    peers[id]->macs.set_peer_key(key);
-    peers_by_key.emplace(key, id);
-    return *peers[id];
+std::unique_ptr<Peer> Device::Impl::make_peer(const PublicKey& key) {
+    auto peer = std::make_unique<Peer>(wheel, *this);
+    peer->identity.public_key = key;
+    peer->macs.set_peer_key(key);
+    return peer;
 }
 
 void Device::Impl::configure_peer(Peer& peer, const PeerSettings& settings, Now now,
@@ -140,8 +129,8 @@ const RemoteIdentity& Device::Impl::identity_of(Peer& peer) {
 uint32_t Device::Impl::new_index() {
     for (;;) {
         uint32_t index = random.u32();
-        if (options.worker_bits > 0) {
-            index = index >> options.worker_bits | options.worker << (32 - options.worker_bits);
+        if (const uint32_t bits = worker_bits(options.workers); bits > 0) {
+            index = index >> bits | options.worker << (32 - bits);
         }
         if (indices.find(index) == nullptr) return index;
     }
@@ -204,29 +193,40 @@ Device::Device(Options options, Random& random, DropCounters& drops, Now now)
 
 Device::~Device() = default;
 
-void Device::configure(const DeviceSettings& settings, Now now, DeviceOutput& out) {
+void Device::configure(const DeviceSettings& settings,
+                       std::shared_ptr<const PeerDirectory> directory, Now now, DeviceOutput& out) {
     impl_->latest = now.mono;
-    impl_->configure(settings, now, out);
+    impl_->configure(settings, std::move(directory), now, out);
+}
+
+void Device::configure(const DeviceSettings& settings, Now now, DeviceOutput& out) {
+    const crypto::X25519Key own_key(settings.private_key);
+    auto directory = std::make_shared<PeerDirectory>(own_key.public_key());
+    for (const PeerSettings& peer : settings.peers)
+        directory->add(peer.public_key, peer.allowed_ips, impl_->options.worker);
+    configure(settings, std::move(directory), now, out);
 }
 
 std::expected<PeerId, DropReason> Device::route(Bytes inner_packet) const {
     const auto packet = wire::parse_ip_packet(inner_packet);
     if (!packet) return std::unexpected(DropReason::kInnerMalformed);
-    const PeerId peer = impl_->allowed_ips.find(packet->destination);
+    const PeerId peer = impl_->directory->find(packet->destination);
     if (peer == kNoPeer) return std::unexpected(DropReason::kInnerNoPeer);
     return peer;
 }
 
+uint32_t Device::worker_of(PeerId peer) const {
+    return impl_->directory->worker_of(peer);
+}
+
 std::optional<PeerId> Device::peer_by_address(const IpAddress& inner_address) const {
-    const PeerId peer = impl_->allowed_ips.find(inner_address.view());
+    const PeerId peer = impl_->directory->find(inner_address.view());
     if (peer == kNoPeer) return {};
     return peer;
 }
 
 std::optional<PeerId> Device::peer_by_key(const PublicKey& key) const {
-    const auto found = impl_->peers_by_key.find(key);
-    if (found == impl_->peers_by_key.end()) return {};
-    return found->second;
+    return impl_->directory->find(key);
 }
 
 DropReason Device::send(PeerId peer, Bytes inner_packet, Now now, DeviceOutput& out) {

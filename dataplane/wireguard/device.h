@@ -12,6 +12,7 @@
 #pragma once
 
 #include <array>
+#include <bit>
 #include <cstdint>
 #include <expected>
 #include <memory>
@@ -31,9 +32,11 @@ namespace sluice::wireguard {
 
 using PublicKey = std::array<uint8_t, 32>;
 
-// A peer of one device. Stays valid until the peer is removed; then its number may be used again.
+// A peer's place in the settings that count: valid until the next configure().
 using PeerId = uint32_t;
 inline constexpr PeerId kNoPeer = UINT32_MAX;
+
+class PeerDirectory;
 
 struct PeerSettings {
     PublicKey public_key{};
@@ -69,6 +72,10 @@ class DeviceOutput {
     // The buffer was written but holds nothing (authentication failed, a keepalive, not allowed).
     virtual void inner_abandoned() = 0;
 
+    // The datagram that is being received belongs to a peer of this worker, whose device wants it
+    // through receive_from_worker(). Only with several workers.
+    virtual void belongs_to(uint32_t worker) = 0;
+
   protected:
     ~DeviceOutput() = default;
 };
@@ -91,11 +98,17 @@ struct PeerState {
 class Device {
   public:
     struct Options {
-        // The top bits of every receiver index are the worker that owns the session, so that any
-        // worker can tell whose a data message is without a table.
         uint32_t worker = 0;
-        uint32_t worker_bits = 0;  // 0: one worker
+        uint32_t workers = 1;  // at most kWorkersMax
     };
+
+    // The top bits of every receiver index are the worker that owns the session, so that any
+    // worker, and the kernel, can tell whose a message is without a table. So many bits:
+    static constexpr uint32_t worker_bits(uint32_t workers) {
+        return static_cast<uint32_t>(std::bit_width(workers - 1));
+    }
+    // One byte of the index; 24 bits stay random.
+    static constexpr uint32_t kWorkersMax = 256;
 
     // `random` outlives the device.
     Device(Options options, Random& random, DropCounters& drops, Now now);
@@ -103,23 +116,35 @@ class Device {
     Device(const Device&) = delete;
     Device& operator=(const Device&) = delete;
 
-    // Makes the device what `settings` says: peers that are not in it go, with their sessions and
-    // keys; those that stay keep sessions and, unless the settings' endpoint changed, their learned
-    // endpoint; a changed preshared key counts from the next handshake on. Precondition (checked by
-    // who made the settings): no two peers share a key or an allowed prefix.
+    // Makes the device what `settings` says, for the peers that `directory` gives to this worker:
+    // peers that are not in it go, with their sessions and keys; those that stay keep sessions and,
+    // unless the settings' endpoint changed, their learned endpoint; a changed preshared key counts
+    // from the next handshake on. Precondition (checked by who made the settings): no two peers
+    // share a key or an allowed prefix; the directory was made of these settings' peers, in their
+    // order.
+    void configure(const DeviceSettings& settings, std::shared_ptr<const PeerDirectory> directory,
+                   Now now, DeviceOutput& out);
+    // The same with all peers on this worker.
     void configure(const DeviceSettings& settings, Now now, DeviceOutput& out);
 
-    // One UDP payload. `datagram` may be overwritten. Returns kNone when it was accepted.
+    // One UDP payload. `datagram` may be overwritten. Returns kNone when it was accepted, or when
+    // out.belongs_to() said whose it is; then it was not written to.
     DropReason receive(MutableBytes datagram, const Path& path, uint8_t tos, Now now,
                        DeviceOutput& out);
+    // A datagram that another worker's device said is this one's. It is not passed on again, and an
+    // initiation has been admitted already: asking twice would ask for two cookies.
+    DropReason receive_from_worker(MutableBytes datagram, const Path& path, uint8_t tos, Now now,
+                                   DeviceOutput& out);
 
     // Which peer an inner packet goes to (cryptokey routing, longest prefix of its destination).
+    // The peer may be another worker's.
     std::expected<PeerId, DropReason> route(Bytes inner_packet) const;
+    uint32_t worker_of(PeerId peer) const;
     std::optional<PeerId> peer_by_address(const IpAddress& inner_address) const;
     std::optional<PeerId> peer_by_key(const PublicKey& key) const;
 
     // Encrypts one inner IP packet to a peer, or stages a copy and starts a handshake if there is
-    // no session. Up to 128 packets wait; then the oldest is dropped.
+    // no session. Up to 128 packets wait; then the oldest is dropped. The peer is this worker's.
     DropReason send(PeerId peer, Bytes inner_packet, Now now, DeviceOutput& out);
 
     // Fires what is due. Call at or after next_deadline(); kNever: nothing pending.
@@ -128,7 +153,7 @@ class Device {
 
     const PublicKey& public_key() const;
     uint64_t handshakes_completed() const;
-    std::vector<PeerId> peers() const;
+    std::vector<PeerId> peers() const;  // this worker's
     PeerState peer_state(PeerId peer) const;
 
   private:

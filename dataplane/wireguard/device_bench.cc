@@ -15,6 +15,7 @@ class ReusingOutput final : public DeviceOutput {
     MutableBytes inner_buffer(size_t, PeerId) override { return inner_; }
     void inner_ready(size_t, bool) override { ++received; }
     void inner_abandoned() override {}
+    void belongs_to(uint32_t) override {}
 
     Bytes datagram() const { return {datagram_.data(), datagram_size}; }
     size_t datagram_size = 0;

@@ -3,16 +3,15 @@
 #pragma once
 
 #include <memory>
-#include <unordered_map>
 #include <vector>
 
 #include "dataplane/base/timer_wheel.h"
 #include "dataplane/crypto/x25519.h"
-#include "dataplane/wireguard/allowed_ips.h"
 #include "dataplane/wireguard/device.h"
 #include "dataplane/wireguard/index_table.h"
 #include "dataplane/wireguard/load_meter.h"
 #include "dataplane/wireguard/peer.h"
+#include "dataplane/wireguard/peer_directory.h"
 #include "dataplane/wireguard/rate_limiter.h"
 
 namespace sluice::wireguard {
@@ -22,11 +21,12 @@ struct Device::Impl final : PeerTimersHandler {
     ~Impl() override;
 
     // ---- device.cc ----
-    void configure(const DeviceSettings& settings, Now now, DeviceOutput& out);
+    void configure(const DeviceSettings& settings, std::shared_ptr<const PeerDirectory> next,
+                   Now now, DeviceOutput& out);
     void set_private_key(const Secret<32>& key, Now now);
-    void remove_peers_not_in(const DeviceSettings& settings);
-    void remove_peer(Peer& peer);
-    Peer& add_peer(const PublicKey& key);
+    void take_peers(const DeviceSettings& settings, const PeerDirectory& next);
+    void forget(Peer& peer);
+    std::unique_ptr<Peer> make_peer(const PublicKey& key);
     void configure_peer(Peer& peer, const PeerSettings& settings, Now now, DeviceOutput& out);
     Peer* find_peer(PeerId id) const { return id < peers.size() ? peers[id].get() : nullptr; }
     // Computes what both static keys agree on when it is first needed: at start with many peers,
@@ -41,8 +41,13 @@ struct Device::Impl final : PeerTimersHandler {
     void clear_handshake(Peer& peer);
 
     // ---- device_receive.cc ----
+    // Who has looked at a datagram before.
+    enum class From { kNetwork, kWorker };
+    DropReason receive(MutableBytes datagram, const Path& path, uint8_t tos, Now now,
+                       DeviceOutput& out, From from);
+    uint32_t owner_of(uint32_t receiver_index) const;
     DropReason receive_initiation(MutableBytes datagram, const Path& path, Now now,
-                                  DeviceOutput& out);
+                                  DeviceOutput& out, From from);
     DropReason receive_response(MutableBytes datagram, const Path& path, Now now,
                                 DeviceOutput& out);
     DropReason receive_cookie_reply(Bytes datagram, Now now);
@@ -97,15 +102,9 @@ struct Device::Impl final : PeerTimersHandler {
     LoadMeter load;
     RateLimiter limiter;
 
-    struct KeyHash {
-        // Keys come from the settings, so nobody outside can make them collide.
-        size_t operator()(const PublicKey& key) const { return load_native<size_t>(key.data()); }
-    };
     SessionPool sessions;                      // outlives the peers
-    std::vector<std::unique_ptr<Peer>> peers;  // by PeerId; null: the number is free
-    std::vector<PeerId> free_ids;
-    std::unordered_map<PublicKey, PeerId, KeyHash> peers_by_key;
-    AllowedIps allowed_ips;
+    std::vector<std::unique_ptr<Peer>> peers;  // by PeerId; null: another worker's, or our own key
+    std::shared_ptr<const PeerDirectory> directory;
     IndexTable indices;
     StagedPackets staged;
     uint64_t handshakes_completed = 0;

@@ -9,25 +9,52 @@ namespace sluice::wireguard {
 
 DropReason Device::receive(MutableBytes datagram, const Path& path, uint8_t tos, Now now,
                            DeviceOutput& out) {
-    impl_->latest = now.mono;
+    return impl_->receive(datagram, path, tos, now, out, Impl::From::kNetwork);
+}
+
+DropReason Device::receive_from_worker(MutableBytes datagram, const Path& path, uint8_t tos,
+                                       Now now, DeviceOutput& out) {
+    return impl_->receive(datagram, path, tos, now, out, Impl::From::kWorker);
+}
+
+DropReason Device::Impl::receive(MutableBytes datagram, const Path& path, uint8_t tos, Now now,
+                                 DeviceOutput& out, From from) {
+    latest = now.mono;
     const auto dispatch = [&]() -> DropReason {
         const auto type = wire::classify(datagram);
         if (!type) return type.error();
+        if (*type == wire::WireguardType::kInitiation) {
+            return receive_initiation(datagram, path, now, out, from);
+        }
+        if (from == From::kNetwork) {
+            const uint32_t worker = owner_of(wire::receiver_of(*type, datagram));
+            if (worker != options.worker) {
+                if (worker >= options.workers) return DropReason::kReceiverIndexUnknown;
+                out.belongs_to(worker);
+                return DropReason::kNone;
+            }
+        }
         switch (*type) {
             case wire::WireguardType::kInitiation:
-                return impl_->receive_initiation(datagram, path, now, out);
+                break;
             case wire::WireguardType::kResponse:
-                return impl_->receive_response(datagram, path, now, out);
+                return receive_response(datagram, path, now, out);
             case wire::WireguardType::kCookieReply:
-                return impl_->receive_cookie_reply(datagram, now);
+                return receive_cookie_reply(datagram, now);
             case wire::WireguardType::kData:
-                return impl_->receive_data(datagram, path, tos, now, out);
+                return receive_data(datagram, path, tos, now, out);
         }
         return DropReason::kDatagramBadType;
     };
     const DropReason reason = dispatch();
-    if (reason != DropReason::kNone) impl_->drops.add(reason);
+    if (reason != DropReason::kNone) drops.add(reason);
     return reason;
+}
+
+// May be no worker at all, because who sends writes what it likes.
+uint32_t Device::Impl::owner_of(uint32_t receiver_index) const {
+    const uint32_t bits = worker_bits(options.workers);
+    return bits == 0 ? options.worker : receiver_index >> (32 - bits);
 }
 
 // The price of a handshake message's elliptic curves is paid only for a sender that knows our
@@ -50,17 +77,26 @@ DropReason Device::Impl::admit_handshake(Bytes message, uint32_t sender, const P
 }
 
 DropReason Device::Impl::receive_initiation(MutableBytes datagram, const Path& path, Now now,
-                                            DeviceOutput& out) {
+                                            DeviceOutput& out, From from) {
     const wire::HandshakeInitiation message = wire::read_initiation(datagram);
-    const DropReason admitted = admit_handshake(datagram, message.sender, path, now, out);
-    if (admitted != DropReason::kNone) return admitted;
+    if (from == From::kNetwork) {
+        const DropReason admitted = admit_handshake(datagram, message.sender, path, now, out);
+        if (admitted != DropReason::kNone) return admitted;
+    }
 
     ResponderHandshake handshake;
     const auto key = handshake.consume_initiation(own_key, message);
     if (!key) return DropReason::kHandshakeInvalid;
-    const auto known = peers_by_key.find(*key);
-    if (known == peers_by_key.end()) return DropReason::kHandshakeUnknownPeer;
-    Peer& peer = *peers[known->second];
+    const auto known = directory->find(*key);
+    if (!known) return DropReason::kHandshakeUnknownPeer;
+    if (peers[*known] == nullptr) {
+        // Who it claims to be is told by its owner, who computes all of this again; passing on half
+        // a handshake would save one curve operation in two minutes.
+        if (from == From::kWorker) return DropReason::kHandshakeUnknownPeer;
+        out.belongs_to(directory->worker_of(*known));
+        return DropReason::kNone;
+    }
+    Peer& peer = *peers[*known];
     const auto timestamp = handshake.authenticate(identity_of(peer), message);
     if (!timestamp) return DropReason::kHandshakeInvalid;
     if (*timestamp <= peer.remote_timestamp) return DropReason::kHandshakeReplayed;
@@ -179,7 +215,7 @@ DropReason Device::Impl::check_inner(const Peer& peer, MutableBytes inner, uint8
                                      size_t& size) const {
     const auto packet = wire::parse_ip_packet(inner);
     if (!packet) return DropReason::kInnerMalformed;
-    if (allowed_ips.find(packet->source) != peer.id) return DropReason::kInnerSourceNotAllowed;
+    if (directory->find(packet->source) != peer.id) return DropReason::kInnerSourceNotAllowed;
     const auto traffic_class = decapsulated_traffic_class(packet->traffic_class, tos);
     if (!traffic_class) return DropReason::kInnerCongestion;
     if (*traffic_class != packet->traffic_class) wire::set_traffic_class(inner, *traffic_class);

@@ -484,7 +484,7 @@ TEST_CASE("no room for handshake messages: the timers try again") {
 TEST_CASE("receiver indices carry the worker and are never the same") {
     SeededRandom random(5);
     Now now{Instant(seconds(10)), WallTime(seconds(1'800'000'000))};
-    End end(7, "192.0.2.1:1", now, {.worker = 5, .worker_bits = 3});
+    End end(7, "192.0.2.1:1", now, {.worker = 5, .workers = 8});
     std::set<uint32_t> indices;
     for (uint32_t i = 0; i < 500; ++i) {
         PeerSettings peer;

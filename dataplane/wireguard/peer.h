@@ -16,10 +16,9 @@
 namespace sluice::wireguard {
 
 struct Peer {
-    Peer(PeerId number, TimerWheel& wheel, PeerTimersHandler& handler)
-        : id(number), timers(wheel, handler, *this) {}
+    Peer(TimerWheel& wheel, PeerTimersHandler& handler) : timers(wheel, handler, *this) {}
 
-    const PeerId id;
+    PeerId id = kNoPeer;
     RemoteIdentity identity;
     bool static_static_computed = false;
     MacWriter macs;

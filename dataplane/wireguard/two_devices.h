@@ -63,9 +63,14 @@ class CollectingOutput final : public DeviceOutput {
         if (!busy_) protocol_violated = true;
         busy_ = false;
     }
+    void belongs_to(uint32_t worker) override {
+        if (busy_) protocol_violated = true;
+        foreign.push_back(worker);
+    }
 
     std::deque<SentDatagram> sent;
     std::deque<ReceivedPacket> received;
+    std::deque<uint32_t> foreign;  // whose the datagrams are that are another worker's
     bool refuse_datagrams = false;
     bool refuse_inner = false;
     bool protocol_violated = false;

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "dataplane/base/check.h"
+
 namespace sluice::worker {
 
 namespace {
@@ -142,6 +144,10 @@ void TunnelPath::inner_ready(size_t size, bool) {
 
 void TunnelPath::inner_abandoned() {
     coalescer_.abandon();
+}
+
+void TunnelPath::belongs_to(uint32_t) {
+    SLUICE_CHECK(false);  // one worker owns all peers
 }
 
 void TunnelPath::on_packet(const tunnel::Offload& offload, uint16_t header_length, Bytes packet) {

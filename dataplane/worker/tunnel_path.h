@@ -49,6 +49,7 @@ class TunnelPath final : public io::DatagramHandler,
     MutableBytes inner_buffer(size_t size, wireguard::PeerId peer) override;
     void inner_ready(size_t size, bool congestion_experienced) override;
     void inner_abandoned() override;
+    void belongs_to(uint32_t worker) override;
 
     void on_packet(const tunnel::Offload& offload, uint16_t header_length, Bytes packet) override;
 

@@ -72,6 +72,10 @@ void Sink::inner_ready(size_t size, bool) {
     used_ += size;
 }
 
+void Sink::belongs_to(uint32_t) {
+    misused("a device without siblings knows of another worker");
+}
+
 void Sink::inner_abandoned() {
     if (lent_ != Lent::kInner) return misused("inner_abandoned without a buffer");
     lent_ = Lent::kNothing;

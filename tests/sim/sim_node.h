@@ -44,6 +44,7 @@ class Sink final : public wireguard::DeviceOutput {
     MutableBytes inner_buffer(size_t size, wireguard::PeerId peer) override;
     void inner_ready(size_t size, bool congestion_experienced) override;
     void inner_abandoned() override;
+    void belongs_to(uint32_t worker) override;
 
     const std::vector<Emitted>& datagrams() const { return datagrams_; }
     const std::vector<Received>& inner() const { return inner_; }
