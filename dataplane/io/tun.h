@@ -17,6 +17,7 @@
 #include "dataplane/base/ip.h"
 #include "dataplane/base/result.h"
 #include "dataplane/contract/report.h"
+#include "dataplane/io/descriptor.h"
 
 namespace sluice::io {
 
@@ -65,6 +66,7 @@ class TunQueue {
 
   private:
     friend class TunDevice;
+    friend class TunWatch;
     friend struct TunQueueContent;  // for the engines
     TunQueue(int descriptor, std::shared_ptr<TunUses> uses);
     int descriptor_ = -1;
@@ -79,7 +81,21 @@ class TunDevice {
     // another kind of device or in use by another process.
     static Result<TunDevice> create(const TunOptions& options, unsigned queues);
 
+    // Makes the device as create() does, but leaves it down and without addresses: those are for
+    // whoever asked for a plain interface, and so is what the kernel does by itself when it goes
+    // up.
+    static Result<TunDevice> create_bare(const std::string& interface, uint16_t mtu,
+                                         unsigned queues);
+
+    // Takes over a descriptor that somebody has attached to a TUN device, and owns it from here on,
+    // also when there is an error. A device that takes several queues gets up to `queues` of them,
+    // fewer if it lies in another network namespace; others have the one. Nothing else of the
+    // device changes, only the offloads.
+    // Errors: it is no TUN descriptor, or was opened without IFF_NO_PI or without IFF_VNET_HDR.
+    static Result<TunDevice> adopt(int descriptor, unsigned queues);
+
     std::vector<TunQueue> take_queues();
+    size_t queue_count() const { return uses_.size(); }
     const std::string& interface() const { return interface_; }
 
     // Each of these may be called again at any time, with the same or other values, from the thread
@@ -96,8 +112,13 @@ class TunDevice {
     void report(std::vector<contract::OffloadReport>& offloads) const;
 
   private:
+    friend class TunWatch;
     TunDevice() = default;
+    // Queues of the device `options` names, whose link is found afterwards.
+    static Result<TunDevice> make(const TunOptions& options, unsigned queues);
     Result<void> open_queues(unsigned queues);
+    Result<void> open_queue(bool one_of_many);
+    Result<void> take_queue(Descriptor tun);
     void set_offloads(bool wanted);
     // `ipv6_problem`: an IPv6 address could not be set because of what the host is; the rest is.
     Result<void> apply_addresses(const std::vector<IpPrefix>& addresses, std::string& ipv6_problem);

@@ -11,6 +11,7 @@
 
 #include "dataplane/io/descriptor.h"
 #include "dataplane/io/netlink.h"
+#include "dataplane/io/tun_watch.h"
 
 namespace sluice::io {
 
@@ -43,12 +44,12 @@ Result<Descriptor> open_tun() {
     return fail(message + permission_remedy(error));
 }
 
-ifreq request_for(const std::string& interface, unsigned queues) {
+ifreq request_for(const std::string& interface, bool one_of_many) {
     ifreq request{};
     std::memcpy(request.ifr_name, interface.data(),
                 std::min<size_t>(interface.size(), IFNAMSIZ - 1));
     unsigned flags = IFF_TUN | IFF_NO_PI | IFF_VNET_HDR;
-    if (queues > 1) flags |= IFF_MULTI_QUEUE;
+    if (one_of_many) flags |= IFF_MULTI_QUEUE;
     request.ifr_flags = static_cast<short>(flags);
     return request;
 }
@@ -95,7 +96,7 @@ std::string why_ipv6_failed(int error, unsigned mtu) {
 
 }  // namespace
 
-Result<TunDevice> TunDevice::create(const TunOptions& options, unsigned queues) {
+Result<TunDevice> TunDevice::make(const TunOptions& options, unsigned queues) {
     auto netlink = Netlink::open();
     if (!netlink) return std::unexpected(netlink.error());
     Link stale;
@@ -117,22 +118,76 @@ Result<TunDevice> TunDevice::create(const TunOptions& options, unsigned queues) 
     }
     device.interface_index_ = link.index;
     device.set_offloads(options.offloads);
-    // Before it goes up, or there is a link-local address by then. Only IPv6 knows this setting.
-    netlink->set_no_automatic_addresses(link.index);
     if (auto set = device.set_mtu(options.mtu); !set) return std::unexpected(set.error());
-    if (const int error = netlink->set_up(link.index); error != 0) {
-        return fail("cannot bring up interface " + device.interface_ + ": " + error_text(error) +
+    return device;
+}
+
+Result<TunDevice> TunDevice::create(const TunOptions& options, unsigned queues) {
+    auto device = make(options, queues);
+    if (!device) return device;
+    auto netlink = Netlink::open();
+    if (!netlink) return std::unexpected(netlink.error());
+    // Before it goes up, or there is a link-local address by then. Only IPv6 knows this setting.
+    netlink->set_no_automatic_addresses(device->interface_index_);
+    if (const int error = netlink->set_up(device->interface_index_); error != 0) {
+        return fail("cannot bring up interface " + device->interface_ + ": " + error_text(error) +
                     permission_remedy(error));
     }
     std::string ipv6_problem;
-    if (auto set = device.apply_addresses(options.addresses, ipv6_problem); !set) {
+    if (auto set = device->apply_addresses(options.addresses, ipv6_problem); !set) {
         return std::unexpected(set.error());
     }
     if (!ipv6_problem.empty()) {
         // A host without IPv6 is no reason not to serve IPv4.
-        device.offloads_.push_back(
+        device->offloads_.push_back(
             {.name = "tun_ipv6", .state = "unsupported", .reason = ipv6_problem, .uses = 0});
     }
+    return device;
+}
+
+Result<TunDevice> TunDevice::create_bare(const std::string& interface, uint16_t mtu,
+                                         unsigned queues) {
+    return make({.interface = interface, .mtu = mtu, .addresses = {}, .offloads = true}, queues);
+}
+
+Result<TunDevice> TunDevice::adopt(int descriptor, unsigned queues) {
+    Descriptor tun(descriptor);
+    const std::string name = "descriptor " + std::to_string(descriptor);
+    const int flags = fcntl(descriptor, F_GETFL);
+    if (flags < 0) {
+        tun.release();  // whatever gets this number next is not ours
+        return fail(name + " is not open");
+    }
+    ifreq attached{};
+    if (ioctl(descriptor, TUNGETIFF, &attached) != 0) {
+        return fail(name + " is not attached to a TUN device: " + error_text(errno));
+    }
+    const auto kind = static_cast<unsigned short>(attached.ifr_flags);
+    if ((kind & IFF_TUN) == 0 || (kind & IFF_NO_PI) == 0 || (kind & IFF_VNET_HDR) == 0) {
+        return fail(name + " is attached in another way than it has to be; use TUNSETIFF with " +
+                    "IFF_TUN | IFF_NO_PI | IFF_VNET_HDR");
+    }
+    if (fcntl(descriptor, F_SETFL, flags | O_NONBLOCK) != 0 ||
+        fcntl(descriptor, F_SETFD, FD_CLOEXEC) != 0) {
+        return fail(name + ": " + error_text(errno));
+    }
+    TunDevice device;
+    attached.ifr_name[IFNAMSIZ - 1] = 0;
+    device.interface_ = attached.ifr_name;
+    if (auto taken = device.take_queue(std::move(tun)); !taken) {
+        return std::unexpected(taken.error());
+    }
+    auto netlink = Netlink::open();
+    Link link;
+    // A device of this name in this namespace can be another one, when ours was moved.
+    if (is_in_this_namespace(descriptor) && netlink &&
+        netlink->find_link(device.interface_, link) == 0) {
+        device.interface_index_ = link.index;
+        while ((kind & IFF_MULTI_QUEUE) != 0 && device.queue_count() < queues) {
+            if (!device.open_queue(true)) break;
+        }
+    }
+    device.set_offloads(true);
     return device;
 }
 
@@ -140,27 +195,35 @@ Result<void> TunDevice::open_queues(unsigned queues) {
     queues_.clear();
     uses_.clear();
     for (unsigned i = 0; i < std::max(queues, 1u); ++i) {
-        auto tun = open_tun();
-        if (!tun) return std::unexpected(tun.error());
-        ifreq request = request_for(interface_, queues);
-        if (ioctl(tun->get(), TUNSETIFF, &request) != 0) {
-            const int error = errno;
-            std::string message =
-                "cannot make the TUN device " + interface_ + ": " + error_text(error);
-            if (error == EBUSY) message += "; another process uses it: end it";
-            return fail(message + permission_remedy(error));
-        }
-        // A device that was made to last goes with us, too; and the header is 10 bytes whatever
-        // its last owner wanted.
-        ioctl(tun->get(), TUNSETPERSIST, 0);
-        int header_bytes = sizeof(VirtioHeader);
-        if (ioctl(tun->get(), TUNSETVNETHDRSZ, &header_bytes) != 0) {
-            return fail("the TUN device " + interface_ +
-                        " takes no virtio header: " + error_text(errno));
-        }
-        uses_.push_back(std::make_shared<TunUses>());
-        queues_.push_back(TunQueue(tun->release(), uses_.back()));
+        if (auto opened = open_queue(queues > 1); !opened) return opened;
+        // A device that was made to last goes with us, too.
+        ioctl(queues_.back().descriptor_, TUNSETPERSIST, 0);
     }
+    return {};
+}
+
+Result<void> TunDevice::open_queue(bool one_of_many) {
+    auto tun = open_tun();
+    if (!tun) return std::unexpected(tun.error());
+    ifreq request = request_for(interface_, one_of_many);
+    if (ioctl(tun->get(), TUNSETIFF, &request) != 0) {
+        const int error = errno;
+        std::string message = "cannot make the TUN device " + interface_ + ": " + error_text(error);
+        if (error == EBUSY) message += "; another process uses it: end it";
+        return fail(message + permission_remedy(error));
+    }
+    return take_queue(std::move(*tun));
+}
+
+Result<void> TunDevice::take_queue(Descriptor tun) {
+    // The header is 10 bytes whatever the device's last owner wanted.
+    int header_bytes = sizeof(VirtioHeader);
+    if (ioctl(tun.get(), TUNSETVNETHDRSZ, &header_bytes) != 0) {
+        return fail("the TUN device " + interface_ +
+                    " takes no virtio header: " + error_text(errno));
+    }
+    uses_.push_back(std::make_shared<TunUses>());
+    queues_.push_back(TunQueue(tun.release(), uses_.back()));
     return {};
 }
 
