@@ -1,0 +1,71 @@
+"""Whoever begins, over either family outside: packets of every size and bulk data arrive as they were sent."""
+
+import os
+
+from harness.payload import Payload
+
+from case import TunnelTest, over_both_families
+from ends import MTU
+from traffic import HEADERS, Connection, Pinger
+from wire import INITIATION, KERNEL_INNER, RESPONSE, SLUICE_INNER
+
+# A guest without hardware carries a few MiB a second.
+BULK = int(os.environ.get("SLUICE_VM_BULK_BYTES", 3 << 20))
+# Around WireGuard's padding and an interface's MTU; what is larger comes in fragments.
+SIZES = (0, 1, 3, 4, 5, 56, 576, 1300)
+FRAGMENTED = 5000
+
+
+class Traffic(TunnelTest):
+    begins: str
+
+    def other(self) -> str:
+        return "kernel" if self.begins == "sluice" else "sluice"
+
+    def check_all(self) -> None:
+        self.start(begins=self.begins)
+        self.ping_from(self.begins)
+        self.assertEqual(len(self.ear.heard(self.begins, INITIATION)), 1)
+        self.assertEqual(len(self.ear.heard(self.other(), RESPONSE)), 1)
+        self.assertEqual(self.ear.heard(self.other(), INITIATION), [])
+        for inner in (4, 6):
+            self.check_sizes(inner)
+            self.check_bulk(inner)
+        self.assertGreater(self.sluice.show().handshake, 0)
+        self.assertGreater(self.kernel.show().handshake, 0)
+
+    def check_sizes(self, inner: int) -> None:
+        fits = MTU - HEADERS[inner]
+        for end in ("sluice", "kernel"):
+            self.ping_from(end, *SIZES, FRAGMENTED, inner=inner)
+            namespace, address = ((self.wire.sluice, KERNEL_INNER[inner]) if end == "sluice"
+                                  else (self.wire.kernel, SLUICE_INNER[inner]))
+            with Pinger(namespace, address) as pinger:
+                pinger.never_fragment()
+                for size in (fits - 17, fits - 1, fits):
+                    self.assertTrue(pinger.ping(size), f"{size} bytes in one packet over IPv{inner}")
+
+    def check_bulk(self, inner: int) -> None:
+        sluice, kernel = self.wire.sluice, self.wire.kernel
+        for source, target, address in ((sluice, kernel, KERNEL_INNER[inner]), (kernel, sluice, SLUICE_INNER[inner])):
+            with Connection(source, target, address) as connection:
+                connection.carry(Payload(seed=inner, size=BULK))
+
+
+@over_both_families
+class SluiceBegins(Traffic):
+    begins = "sluice"
+
+    def test_every_size_and_bulk_data_of_both_families_in_both_directions(self) -> None:
+        self.check_all()
+
+
+@over_both_families
+class KernelBegins(Traffic):
+    begins = "kernel"
+
+    def test_every_size_and_bulk_data_of_both_families_in_both_directions(self) -> None:
+        self.check_all()
+
+
+del Traffic
