@@ -8,7 +8,9 @@
 // possible is tried again without it.
 #pragma once
 
+#include <array>
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "dataplane/base/bytes.h"
@@ -29,6 +31,33 @@ struct DatagramPortOptions {
     // only for who knows the largest one; below 65,535 there is no GRO, which merges up to that.
     uint32_t receive_buffer_bytes = 64 << 10;
 };
+
+// Which of several sockets on one port the kernel gives a datagram to, by its bytes: if its first
+// four equal those of a rule, the socket whose number is in the top `bits` of the byte at the
+// rule's offset; if none fits, any, but always the same for one sender.
+struct Steering {
+    struct Rule {
+        std::array<uint8_t, 4> first_bytes{};
+        uint8_t offset = 0;
+    };
+    std::vector<Rule> rules;
+    unsigned bits = 0;  // 1 to 8
+};
+
+// An opened UDP socket that no engine has taken over yet. Made by one thread, used by another.
+struct DatagramSocket;
+struct CloseDatagramSocket {
+    void operator()(DatagramSocket* socket) const;
+};
+using OpenedDatagramSocket = std::unique_ptr<DatagramSocket, CloseDatagramSocket>;
+
+// `count` sockets on one port, in the order that the steering counts them. No other program has the
+// port, nor can take it later, unless it is of the same user and asks for sharing as we do. A
+// kernel that refuses the steering leaves "any" for all datagrams, which costs a change of worker
+// and nothing else. Errors: the port is in use, or may not be used.
+Result<std::vector<OpenedDatagramSocket>> open_datagram_sockets(const DatagramPortOptions& options,
+                                                                unsigned count,
+                                                                const Steering& steering);
 
 class DatagramHandler {
   public:

@@ -113,7 +113,8 @@ void set_up_offloads(DatagramSocket& socket, const DatagramPortOptions& options)
     }
 }
 
-Result<DatagramSocket> open_with_family(const DatagramPortOptions& options, int family) {
+Result<DatagramSocket> open_with_family(const DatagramPortOptions& options, PortSharing sharing,
+                                        int family) {
     const auto failure = [&options](int error) {
         return fail("cannot open UDP port " + std::to_string(options.port) + ": " +
                     error_text(error) + remedy(error));
@@ -129,7 +130,10 @@ Result<DatagramSocket> open_with_family(const DatagramPortOptions& options, int 
     set_up_offloads(socket, options);
     SocketAddress address;
     const socklen_t length = to_kernel({{}, options.port}, family, address);
+    const auto share = [&socket] { return set(socket.descriptor, SOL_SOCKET, SO_REUSEPORT, 1); };
+    if (sharing == PortSharing::kJoin && !share()) return failure(errno);
     if (bind(socket.descriptor.get(), &address.any, length) != 0) return failure(errno);
+    if (sharing == PortSharing::kFirst && !share()) return failure(errno);
     socket.port = local_endpoint(socket.descriptor.get()).port;
     return socket;
 }
@@ -150,8 +154,9 @@ contract::OffloadReport Offload::report(std::string name, uint64_t uses) const {
             .uses = uses};
 }
 
-Result<DatagramSocket> open_datagram_socket(const DatagramPortOptions& options) {
-    return open_with_family(options, has_ipv6() ? AF_INET6 : AF_INET);
+Result<DatagramSocket> open_datagram_socket(const DatagramPortOptions& options,
+                                            PortSharing sharing) {
+    return open_with_family(options, sharing, has_ipv6() ? AF_INET6 : AF_INET);
 }
 
 ReceivedFacts facts_of(const msghdr& message, const SocketAddress& from, size_t bytes) {

@@ -39,7 +39,16 @@ struct DatagramSocket {
     Offload gro;
 };
 
-Result<DatagramSocket> open_datagram_socket(const DatagramPortOptions& options);
+// Whether others may open the port as well (SO_REUSEPORT).
+enum class PortSharing : uint8_t {
+    kAlone,
+    // The port must be free; then others may join. A socket that asks for sharing before it is
+    // bound would not notice that another program with the same wish is there already.
+    kFirst,
+    kJoin,
+};
+Result<DatagramSocket> open_datagram_socket(const DatagramPortOptions& options,
+                                            PortSharing sharing = PortSharing::kAlone);
 
 // What came with received bytes.
 struct ReceivedFacts {

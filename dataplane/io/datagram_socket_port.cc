@@ -194,10 +194,9 @@ void DatagramSocketPort::report(std::vector<contract::OffloadReport>& offloads) 
 }
 
 Result<std::unique_ptr<DatagramPort>> open_readiness_datagram_port(
-    EngineCore& engine, const DatagramPortOptions& options, DatagramHandler& handler) {
-    auto socket = open_datagram_socket(options);
-    if (!socket) return std::unexpected(socket.error());
-    return ReadinessDatagramPort::open(engine, std::move(*socket), options, handler);
+    EngineCore& engine, DatagramSocket socket, const DatagramPortOptions& options,
+    DatagramHandler& handler) {
+    return ReadinessDatagramPort::open(engine, std::move(socket), options, handler);
 }
 
 }  // namespace sluice::io

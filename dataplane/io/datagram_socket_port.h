@@ -60,6 +60,7 @@ class DatagramSocketPort : public DatagramPort, protected TurnParticipant {
 
 // Over readiness: recvmmsg until there is nothing more.
 Result<std::unique_ptr<DatagramPort>> open_readiness_datagram_port(
-    EngineCore& engine, const DatagramPortOptions& options, DatagramHandler& handler);
+    EngineCore& engine, DatagramSocket socket, const DatagramPortOptions& options,
+    DatagramHandler& handler);
 
 }  // namespace sluice::io

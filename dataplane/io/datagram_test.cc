@@ -573,4 +573,65 @@ TEST_CASE("a port in use is an error that says so") {
                                           Catch::Contains("another program"));
 }
 
+TEST_CASE("several sockets on one port: what a datagram says decides whose it is") {
+    constexpr unsigned kSockets = 3;
+    const Steering steering{.rules = {{.first_bytes = {4, 0, 0, 0}, .offset = 7},
+                                      {.first_bytes = {2, 0, 0, 0}, .offset = 11}},
+                            .bits = 2};
+    TestEngine test(any_engine());
+    const bool v6 = GENERATE(false, true);
+    auto sockets = open_datagram_sockets({}, kSockets, steering);
+    REQUIRE(sockets);
+    std::array<Receiver, kSockets> receivers;
+    std::vector<std::unique_ptr<DatagramPort>> ports;
+    for (unsigned i = 0; i < kSockets; ++i) {
+        auto port = test.engine->attach(std::move((*sockets)[i]), {}, receivers[i]);
+        REQUIRE(port);
+        ports.push_back(std::move(*port));
+        CHECK(ports[i]->local_port() == ports[0]->local_port());
+    }
+    // From many ports, so that a choice by address would show.
+    for (int round = 0; round < 16; ++round) {
+        const Descriptor client = plain_socket(loopback(0, v6));
+        SocketAddress address;
+        const int family = v6 ? AF_INET6 : AF_INET;
+        const socklen_t length = to_kernel(loopback(ports[0]->local_port(), v6), family, address);
+        REQUIRE(connect(client.get(), &address.any, length) == 0);
+        for (unsigned i = 0; i < kSockets; ++i) {
+            const auto top_bits = static_cast<uint8_t>(i << 6 | 0x2a);
+            const std::array<uint8_t, 12> data{4, 0, 0, 0, 9, 9, 9, top_bits, 9, 9, 9, 0xff};
+            const std::array<uint8_t, 12> response{2, 0, 0, 0, 9, 9, 9, 0xff, 9, 9, 9, top_bits};
+            REQUIRE(send(client.get(), data.data(), data.size(), 0) == 12);
+            REQUIRE(send(client.get(), response.data(), response.size(), 0) == 12);
+        }
+    }
+    REQUIRE(test.run_until([&] {
+        return receivers[0].datagrams.size() == 32 && receivers[1].datagrams.size() == 32 &&
+               receivers[2].datagrams.size() == 32;
+    }));
+
+    // What no rule fits, or names a socket that is not there, comes to one of them.
+    const Descriptor client = plain_socket(loopback(0, v6));
+    SocketAddress address;
+    const socklen_t length =
+        to_kernel(loopback(ports[0]->local_port(), v6), v6 ? AF_INET6 : AF_INET, address);
+    REQUIRE(connect(client.get(), &address.any, length) == 0);
+    const std::array<uint8_t, 8> no_such_socket{4, 0, 0, 0, 9, 9, 9, 0xff};
+    REQUIRE(send(client.get(), no_such_socket.data(), no_such_socket.size(), 0) == 8);
+    for (size_t size = 0; size < 8; ++size)
+        REQUIRE(send(client.get(), "\1\0\0\0abcd", size, 0) == static_cast<ssize_t>(size));
+    REQUIRE(test.run_until([&] {
+        return receivers[0].datagrams.size() + receivers[1].datagrams.size() +
+                   receivers[2].datagrams.size() ==
+               96 + 9;
+    }));
+
+    // Their port is no more to be had than one socket's.
+    Receiver other;
+    CHECK_FALSE(test.engine->open_datagram_port({.port = ports[0]->local_port()}, other));
+    const auto again = open_datagram_sockets({.port = ports[0]->local_port()}, 2, steering);
+    REQUIRE_FALSE(again);
+    CHECK_THAT(again.error().message, Catch::Contains("another program"));
+}
+
 }  // namespace sluice::io

@@ -108,6 +108,11 @@ class Engine {
     virtual Result<std::unique_ptr<DatagramPort>> open_datagram_port(
         const DatagramPortOptions& options, DatagramHandler& handler) = 0;
 
+    // Takes over one of open_datagram_sockets(). `options`: those it was opened with.
+    virtual Result<std::unique_ptr<DatagramPort>> attach(OpenedDatagramSocket socket,
+                                                         const DatagramPortOptions& options,
+                                                         DatagramHandler& handler) = 0;
+
     // Takes over an opened TUN queue.
     virtual Result<std::unique_ptr<TunPort>> attach(TunQueue queue, TunHandler& handler) = 0;
 

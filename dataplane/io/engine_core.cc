@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "dataplane/io/datagram_socket.h"
 #include "dataplane/io/listener.h"
 #include "dataplane/io/socket.h"
 #include "dataplane/io/socket_address.h"
@@ -138,7 +139,15 @@ Result<std::unique_ptr<ByteStream>> EngineCore::connect(const Endpoint& to) {
 
 Result<std::unique_ptr<DatagramPort>> EngineCore::open_datagram_port(
     const DatagramPortOptions& options, DatagramHandler& handler) {
-    return make_datagram_port(options, handler);
+    auto socket = open_datagram_socket(options);
+    if (!socket) return std::unexpected(socket.error());
+    return make_datagram_port(std::move(*socket), options, handler);
+}
+
+Result<std::unique_ptr<DatagramPort>> EngineCore::attach(OpenedDatagramSocket socket,
+                                                         const DatagramPortOptions& options,
+                                                         DatagramHandler& handler) {
+    return make_datagram_port(std::move(*socket), options, handler);
 }
 
 Result<std::unique_ptr<TunPort>> EngineCore::attach(TunQueue queue, TunHandler& handler) {

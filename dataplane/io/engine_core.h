@@ -92,6 +92,9 @@ class EngineCore : public Engine, private Watcher {
     Result<std::unique_ptr<ByteStream>> connect(const Endpoint& to) override;
     Result<std::unique_ptr<DatagramPort>> open_datagram_port(const DatagramPortOptions& options,
                                                              DatagramHandler& handler) override;
+    Result<std::unique_ptr<DatagramPort>> attach(OpenedDatagramSocket socket,
+                                                 const DatagramPortOptions& options,
+                                                 DatagramHandler& handler) override;
     Result<std::unique_ptr<TunPort>> attach(TunQueue queue, TunHandler& handler) override;
     void set_turn_handler(TurnHandler* handler) override { turn_handler_ = handler; }
     void set_wake_handler(WakeHandler* handler) override { wake_handler_ = handler; }
@@ -136,7 +139,7 @@ class EngineCore : public Engine, private Watcher {
     virtual std::unique_ptr<Acceptor> make_acceptor(Descriptor socket, AcceptHandler& handler,
                                                     int& error) = 0;
     virtual Result<std::unique_ptr<DatagramPort>> make_datagram_port(
-        const DatagramPortOptions& options, DatagramHandler& handler) = 0;
+        DatagramSocket socket, const DatagramPortOptions& options, DatagramHandler& handler) = 0;
 
     void call(SlotId id, uint32_t events) {
         if (Watcher* watcher = watchers_.find(id)) watcher->on_ready(events);

@@ -17,14 +17,14 @@ TEST_CASE("a turn ends at its deadline, not before, and not at all without one")
     TestEngine test(any_engine());
     for (const auto wait : {milliseconds(1), milliseconds(30)}) {
         const Instant deadline = test.clock.now().mono + wait;
-        // A signal may end a turn early (so may the kernel's taking apart of an earlier test's
-        // ring).
+        // A signal may end a turn early (so may the kernel's taking apart of earlier tests' rings).
+        // An engine that does not wait at all makes thousands of turns.
         int turns = 0;
         do {
             test.engine->turn(deadline);
             ++turns;
         } while (test.engine->now().mono < deadline);
-        CHECK(turns <= 3);
+        CHECK(turns <= 50);
         CHECK(test.engine->now().mono < deadline + std::chrono::seconds(2));
     }
     // In the past: does not wait.

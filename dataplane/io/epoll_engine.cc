@@ -87,9 +87,10 @@ class EpollEngine final : public EngineCore {
         return ReadinessListener::start(*this, std::move(socket), handler, error);
     }
 
-    Result<std::unique_ptr<DatagramPort>> make_datagram_port(const DatagramPortOptions& options,
+    Result<std::unique_ptr<DatagramPort>> make_datagram_port(DatagramSocket socket,
+                                                             const DatagramPortOptions& options,
                                                              DatagramHandler& handler) override {
-        return open_readiness_datagram_port(*this, options, handler);
+        return open_readiness_datagram_port(*this, std::move(socket), options, handler);
     }
 
     Descriptor epoll_;

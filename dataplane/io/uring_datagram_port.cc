@@ -163,12 +163,11 @@ UringDatagramPort::UringDatagramPort(UringEngine& engine, DatagramSocket socket,
       id_(engine.enroll(*this)) {}
 
 Result<std::unique_ptr<DatagramPort>> UringDatagramPort::open(UringEngine& engine,
+                                                              DatagramSocket socket,
                                                               const DatagramPortOptions& options,
                                                               DatagramHandler& handler) {
-    auto socket = open_datagram_socket(options);
-    if (!socket) return std::unexpected(socket.error());
     std::unique_ptr<UringDatagramPort> port(
-        new UringDatagramPort(engine, std::move(*socket), handler));
+        new UringDatagramPort(engine, std::move(socket), handler));
     port->request_ = std::make_unique<Request>(engine, *port, options.receive_buffer_bytes);
     if (const int error = port->request_->prepare(); error != 0) {
         port->request_.reset();

@@ -11,7 +11,7 @@ namespace sluice::io {
 
 class UringDatagramPort final : public DatagramSocketPort, private Watcher {
   public:
-    static Result<std::unique_ptr<DatagramPort>> open(UringEngine& engine,
+    static Result<std::unique_ptr<DatagramPort>> open(UringEngine& engine, DatagramSocket socket,
                                                       const DatagramPortOptions& options,
                                                       DatagramHandler& handler);
     ~UringDatagramPort() override;

@@ -249,8 +249,8 @@ std::unique_ptr<Acceptor> UringEngine::make_acceptor(Descriptor socket, AcceptHa
 }
 
 Result<std::unique_ptr<DatagramPort>> UringEngine::make_datagram_port(
-    const DatagramPortOptions& options, DatagramHandler& handler) {
-    return UringDatagramPort::open(*this, options, handler);
+    DatagramSocket socket, const DatagramPortOptions& options, DatagramHandler& handler) {
+    return UringDatagramPort::open(*this, std::move(socket), options, handler);
 }
 
 Result<std::unique_ptr<Engine>> make_uring_engine(Clock& clock, DropCounters& drops) {

@@ -80,7 +80,8 @@ class UringEngine final : public EngineCore {
     void dispatch() override;
     std::unique_ptr<Acceptor> make_acceptor(Descriptor socket, AcceptHandler& handler,
                                             int& error) override;
-    Result<std::unique_ptr<DatagramPort>> make_datagram_port(const DatagramPortOptions& options,
+    Result<std::unique_ptr<DatagramPort>> make_datagram_port(DatagramSocket socket,
+                                                             const DatagramPortOptions& options,
                                                              DatagramHandler& handler) override;
 
     io_uring ring_{};
