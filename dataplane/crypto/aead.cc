@@ -1,121 +1,88 @@
 #include "dataplane/crypto/aead.h"
 
-#include <openssl/core_names.h>
-#include <openssl/evp.h>
-#include <openssl/params.h>
-
 #include <bit>
-#include <utility>
 
 #include "dataplane/base/check.h"
+#include "dataplane/crypto/aead_backend.h"
+#include "dataplane/crypto/aead_chosen.h"
 
 namespace sluice::crypto {
 
 namespace {
 
-constexpr size_t kNonceSize = 12;
-using Nonce = std::array<uint8_t, kNonceSize>;
-
-// Looking an algorithm up by name costs microseconds, so it is done once for the whole process.
-EVP_CIPHER* chacha20_poly1305() {
-    static EVP_CIPHER* const cipher = EVP_CIPHER_fetch(nullptr, "ChaCha20-Poly1305", nullptr);
-    SLUICE_CHECK(cipher != nullptr);
-    return cipher;
-}
-
-Nonce nonce_of(uint64_t counter) {
-    Nonce nonce{};
-    store_le64(nonce.data() + 4, counter);
-    return nonce;
-}
-
-// Everything but the last call of an operation. OpenSSL counts in int; no packet comes near it.
-void start(EVP_CIPHER_CTX* context, bool encrypt, const Nonce& nonce, const OSSL_PARAM* params,
-           Bytes additional) {
-    SLUICE_CHECK(context != nullptr);
-    SLUICE_CHECK(
-        EVP_CipherInit_ex2(context, nullptr, nullptr, nonce.data(), encrypt ? 1 : 0, params) == 1);
-    int written = 0;
-    if (!additional.empty()) {
-        SLUICE_CHECK(EVP_CipherUpdate(context, nullptr, &written, additional.data(),
-                                      static_cast<int>(additional.size())) == 1);
-    }
-}
-
-void encrypt_or_decrypt(EVP_CIPHER_CTX* context, Bytes in, uint8_t* out) {
-    int written = 0;
-    if (in.empty()) return;
-    SLUICE_CHECK(EVP_CipherUpdate(context, out, &written, in.data(), static_cast<int>(in.size())) ==
-                 1);
-    SLUICE_CHECK(static_cast<size_t>(written) == in.size());
+// set() has seen to it that something was chosen.
+const AeadFunctions& functions() {
+    return *chosen_aead.load(std::memory_order_acquire);
 }
 
 }  // namespace
 
-AeadKey::AeadKey(AeadKey&& other) noexcept : context_(std::exchange(other.context_, nullptr)) {}
+AeadKey::AeadKey(AeadKey&& other) noexcept : key_(other.key_), is_set_(other.is_set_) {
+    other.key_.clear();
+    other.is_set_ = false;
+}
 
 AeadKey& AeadKey::operator=(AeadKey&& other) noexcept {
     if (this != &other) {
         clear();
-        context_ = std::exchange(other.context_, nullptr);
+        key_ = other.key_;
+        is_set_ = other.is_set_;
+        other.key_.clear();
+        other.is_set_ = false;
     }
     return *this;
 }
 
 void AeadKey::set(const Secret<32>& key) {
-    if (context_ == nullptr) context_ = EVP_CIPHER_CTX_new();
-    SLUICE_CHECK(context_ != nullptr);
-    SLUICE_CHECK(
-        EVP_CipherInit_ex2(context_, chacha20_poly1305(), key.data(), nullptr, 1, nullptr) == 1);
+    if (chosen_aead.load(std::memory_order_acquire) == nullptr) choose_aead(AeadChoice::kAuto);
+    functions().prepare_thread();
+    key_ = key;
+    is_set_ = true;
 }
 
-// The library wipes what it frees; giving the context back is therefore the surest way to leave no
-// trace of the key, of the last one-time Poly1305 key or of a part of the key stream.
+// In OpenSSL's context it may be whatever is chosen now: it may have been used before that.
 void AeadKey::clear() {
-    EVP_CIPHER_CTX_free(std::exchange(context_, nullptr));
+    if (!is_set_) return;
+    key_.clear();
+    is_set_ = false;
+    forget_keys_in_openssl();
 }
 
 void AeadKey::seal(uint64_t counter, Bytes additional, Bytes plain, MutableBytes out) {
+    SLUICE_CHECK(is_set_);
     SLUICE_CHECK(out.size() == plain.size() + kTagSize);
-    start(context_, true, nonce_of(counter), nullptr, additional);
-    encrypt_or_decrypt(context_, plain, out.data());
-    int written = 0;
-    SLUICE_CHECK(EVP_CipherFinal_ex(context_, out.data() + plain.size(), &written) == 1);
-    const OSSL_PARAM tag[] = {{OSSL_CIPHER_PARAM_AEAD_TAG, OSSL_PARAM_OCTET_STRING,
-                               out.data() + plain.size(), kTagSize, OSSL_PARAM_UNMODIFIED},
-                              OSSL_PARAM_END};
-    SLUICE_CHECK(EVP_CIPHER_CTX_get_params(context_, const_cast<OSSL_PARAM*>(tag)) == 1);
+    functions().seal(key_, counter, additional, plain, out);
 }
 
 bool AeadKey::open(uint64_t counter, Bytes additional, Bytes sealed, MutableBytes out) {
+    SLUICE_CHECK(is_set_);
     if (sealed.size() < kTagSize) return false;
-    const size_t size = sealed.size() - kTagSize;
-    SLUICE_CHECK(out.size() == size);
-    // The tag goes in with the nonce: one call less per packet than setting it afterwards. The
-    // library copies it, so decrypting in place over it is no danger.
-    const OSSL_PARAM tag[] = {
-        {OSSL_CIPHER_PARAM_AEAD_TAG, OSSL_PARAM_OCTET_STRING,
-         const_cast<uint8_t*>(sealed.data() + size), kTagSize, OSSL_PARAM_UNMODIFIED},
-        OSSL_PARAM_END};
-    start(context_, false, nonce_of(counter), tag, additional);
-    encrypt_or_decrypt(context_, sealed.first(size), out.data());
-    int written = 0;
-    uint8_t nothing = 0;
-    return EVP_CipherFinal_ex(context_, &nothing, &written) == 1;
+    SLUICE_CHECK(out.size() == sealed.size() - kTagSize);
+    return functions().unseal(key_, counter, additional, sealed, out);
 }
 
 void AeadKey::seal_batch(std::span<AeadPacket> packets) {
+    SLUICE_CHECK(is_set_);
     for (const AeadPacket& packet : packets)
-        seal(packet.counter, {}, packet.in, packet.out);
+        SLUICE_CHECK(packet.out.size() == packet.in.size() + kTagSize);
+    functions().seal_batch(key_, packets);
 }
 
 size_t AeadKey::open_batch(std::span<AeadPacket> packets) {
-    size_t count = 0;
-    for (AeadPacket& packet : packets) {
-        packet.opened = open(packet.counter, {}, packet.in, packet.out);
-        count += packet.opened ? 1 : 0;
+    SLUICE_CHECK(is_set_);
+    size_t authentic = 0;
+    // One that is shorter than a tag is not for the library; it parts the batch.
+    while (!packets.empty()) {
+        size_t count = 0;
+        while (count < packets.size() && packets[count].in.size() >= kTagSize) {
+            SLUICE_CHECK(packets[count].out.size() == packets[count].in.size() - kTagSize);
+            ++count;
+        }
+        if (count > 0) authentic += functions().unseal_batch(key_, packets.first(count));
+        if (count < packets.size()) packets[count++].opened = false;
+        packets = packets.subspan(count);
     }
-    return count;
+    return authentic;
 }
 
 Secret<32> hchacha20(const Secret<32>& key, std::span<const uint8_t, 16> nonce) {

@@ -1,13 +1,16 @@
 // ChaCha20-Poly1305 (RFC 8439): authenticated encryption under one key, one packet or many at a
 // time.
 //
-// An AeadKey is prepared once and then only the nonce changes from packet to packet, because making
-// a cipher context costs more than encrypting a small packet with it. Callers see no library type,
-// so that another implementation can take OpenSSL's place behind the same calls.
+// Two libraries can do it, and one of them does it for the whole process (aead_backend.h). A key
+// here is 32 bytes and nothing else, whichever it is: what a library needs beside them belongs to
+// the thread and is shared by all keys, so that ten thousand peers stay small.
 //
 // Nonce: 32 zero bits, then the counter, little-endian (as Noise and WireGuard have it). Never seal
 // twice under one key with one counter; nothing here can notice.
-// Thread: one object, one thread at a time. Memory: set() allocates, seal() and open() never do.
+// Thread: one object, one thread at a time. A key is best cleared on the thread that used it:
+// OpenSSL's context remembers the last key of its thread until then.
+// Memory: the first set() on a thread allocates what the library needs there (OpenSSL: 1 KB;
+// libipsec-mb: 200 KB), a set() or clear() may with OpenSSL, seal() and open() never do.
 // Failure: open() says no; a library that does not work at all ends the process.
 #pragma once
 
@@ -18,8 +21,6 @@
 
 #include "dataplane/base/bytes.h"
 #include "dataplane/base/secret.h"
-
-struct evp_cipher_ctx_st;
 
 namespace sluice::crypto {
 
@@ -47,7 +48,7 @@ class AeadKey {
     void set(const Secret<32>& key);
     // Wipes the key and everything derived from it.
     void clear();
-    bool is_set() const { return context_ != nullptr; }
+    bool is_set() const { return is_set_; }
 
     // Sizes and overlap as for AeadPacket. `additional` is authenticated, not encrypted.
     void seal(uint64_t counter, Bytes additional, Bytes plain, MutableBytes out);
@@ -59,7 +60,8 @@ class AeadKey {
     size_t open_batch(std::span<AeadPacket> packets);
 
   private:
-    evp_cipher_ctx_st* context_ = nullptr;
+    Secret<32> key_;
+    bool is_set_ = false;
 };
 
 // XChaCha20-Poly1305 (draft-irtf-cfrg-xchacha-03): a nonce long enough to be drawn at random.
