@@ -63,7 +63,12 @@ wire::CookieReply CookieChecker::reply_to(Bytes message, uint32_t sender, const 
 
 crypto::Mac CookieChecker::cookie_for(const Endpoint& source) const {
     std::array<uint8_t, 2> port;
+#ifdef SLUICE_PLANTED_BUG_COOKIE_WITHOUT_PORT
+    // PLANTED BUG, in no product: one cookie lets in everybody behind the same address.
+    store_be16(port.data(), 0);
+#else
     store_be16(port.data(), source.port);
+#endif
     return crypto::blake2s_mac(secret_.span(), {source.address.view(), port});
 }
 

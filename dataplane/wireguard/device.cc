@@ -9,9 +9,37 @@
 
 namespace sluice::wireguard {
 
+namespace {
+
+#ifdef SLUICE_PLANTED_BUG_NONCE_REUSE_AFTER_RESTART
+// PLANTED BUG, in no product: keys are drawn from what is the same after every start, as on a
+// machine that has not gathered any chance yet. When both ends have restarted, the same keys
+// encrypt from counter 0 on again.
+class SameKeysAfterStart final : public Random {
+  public:
+    explicit SameKeysAfterStart(Random& random) : random_(random) {}
+    void fill(MutableBytes out) override { out.size() == 32 ? keys_.fill(out) : random_.fill(out); }
+
+  private:
+    Random& random_;
+    SeededRandom keys_{1};
+};
+#endif
+
+Random& chance_of(Random& random) {
+#ifdef SLUICE_PLANTED_BUG_NONCE_REUSE_AFTER_RESTART
+    static std::vector<std::unique_ptr<Random>> of_all_devices;
+    return *of_all_devices.emplace_back(std::make_unique<SameKeysAfterStart>(random));
+#else
+    return random;
+#endif
+}
+
+}  // namespace
+
 Device::Impl::Impl(Options options_in, Random& random_in, DropCounters& drops_in, Now now)
     : options(options_in),
-      random(random_in),
+      random(chance_of(random_in)),
       drops(drops_in),
       jitter_random(random_in.u64()),
       wheel(now.mono),

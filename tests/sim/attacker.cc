@@ -58,12 +58,41 @@ void Attacker::send(const Endpoint& from, const Endpoint& to, Bytes bytes, const
     network_.inject(from, to, bytes, origin, now + dice_.between(Duration(10us), Duration(50ms)));
 }
 
-void Attacker::overhear(const Datagram& datagram, double relay_weight, Instant now) {
-    if (dice_.chance(0.02 * relay_weight)) {
+void Attacker::overhear(const Datagram& datagram, const FaultPlan& plan, Instant now) {
+    if (dice_.chance(0.02 * plan.weight(Fault::kRelay))) {
         coverage_.injected(Fault::kRelay);
         network_.inject(any_own_address(), datagram.to, datagram.bytes, datagram.origin, now);
     }
+    if (datagram.origin.second_mac) {
+        use_second_mac(datagram, plan, now);
+    } else if (datagram.origin.kind == MessageKind::kInitiation &&
+               dice_.chance(0.2 * plan.weight(Fault::kSiege))) {
+        coverage_.injected(Fault::kSiege);
+        // A second of load at once, and one around the retry, which can carry a cookie.
+        flood(datagram.origin.target, now);
+        flood(datagram.origin.target, now + 4900ms);
+    }
     ring(datagram.origin.kind).put(datagram);
+}
+
+// Whoever shares an address with an honest node, behind one NAT, sees its cookie and has other
+// ports.
+void Attacker::use_second_mac(const Datagram& datagram, const FaultPlan& plan, Instant now) {
+    if (plan.on(Fault::kMovedCookie)) {
+        coverage_.injected(Fault::kMovedCookie);
+        // Behind a wave of a flood, so that the cookie is asked for.
+        flood(datagram.origin.target, now);
+        Endpoint from = datagram.from;
+        from.port = static_cast<uint16_t>(from.port ^ 1);
+        network_.inject(from, datagram.to, datagram.bytes, datagram.origin, now + 50ms);
+    }
+    if (plan.on(Fault::kProvenFlood)) {
+        coverage_.injected(Fault::kProvenFlood);
+        for (int i = 0; i < 10; ++i) {
+            network_.inject(datagram.from, datagram.to, datagram.bytes, datagram.origin,
+                            now + 50ms + dice_.between(Duration(0), Duration(50ms)));
+        }
+    }
 }
 
 void Attacker::replay(MessageKind kind, Instant now) {
@@ -152,7 +181,7 @@ void Attacker::spoil_mac(Instant now) {
 
 void Attacker::flood(uint32_t target, Instant now) {
     // More than 64 within 100 ms is what a node takes for load.
-    for (uint64_t i = dice_.between(70, 90); i > 0; --i)
+    for (uint64_t i = dice_.between(66, 80); i > 0; --i)
         forge_handshake(target, now);
 }
 

@@ -20,8 +20,8 @@ class Attacker {
              const std::vector<std::unique_ptr<SimNode>>& nodes)
         : dice_(dice), network_(network), coverage_(coverage), nodes_(nodes) {}
 
-    // A datagram leaves a node. With the fault on, a copy of it may overtake it.
-    void overhear(const Datagram& datagram, double relay_weight, Instant now);
+    // A datagram leaves a node. With the faults on, copies of it may overtake or follow it.
+    void overhear(const Datagram& datagram, const FaultPlan& plan, Instant now);
     // One of the attacks that come at times.
     void strike(Fault fault, Instant now);
     // Part of a flood: enough to put a node under load, aimed at one node.
@@ -48,6 +48,7 @@ class Attacker {
     uint32_t any_node() { return static_cast<uint32_t>(dice_.below(nodes_.size())); }
     void send(const Endpoint& from, const Endpoint& to, Bytes bytes, const Origin& origin,
               Instant now);
+    void use_second_mac(const Datagram& datagram, const FaultPlan& plan, Instant now);
     void replay(MessageKind kind, Instant now);
     void alter(const Datagram& record, Instant now);
     void garbage(Instant now);

@@ -69,7 +69,7 @@ void World::dispatch_output(SimNode& node, const std::vector<Origin>& origins) {
         overheard_.from =
             network_.transmit(node.number(), to, emitted.tos, bytes, origins[i], clock_.mono());
         if (safety_phase_) {
-            attacker_.overhear(overheard_, plan_.weight(Fault::kRelay), clock_.mono());
+            attacker_.overhear(overheard_, plan_, clock_.mono());
         }
     }
 }

@@ -8,23 +8,16 @@ namespace {
 
 // What a Device can answer to the world's traffic and attacks. The others belong to other rooms.
 constexpr auto kExpectedDrops = std::to_array<DropReason>({
-    DropReason::kDatagramTooShort,
-    DropReason::kDatagramBadType,
-    DropReason::kDatagramBadLength,
-    DropReason::kMac1Invalid,
-    DropReason::kCookieReplied,
-    DropReason::kHandshakeInvalid,
-    DropReason::kHandshakeUnknownPeer,
-    DropReason::kHandshakeReplayed,
-    DropReason::kHandshakeUnexpected,
-    DropReason::kCookieUnexpected,
-    DropReason::kReceiverIndexUnknown,
-    DropReason::kDataInvalid,
-    DropReason::kDataReplayed,
-    DropReason::kSessionExpired,
-    DropReason::kInnerSourceNotAllowed,
-    DropReason::kInnerNoEndpoint,
-    DropReason::kNoSendBuffer,
+    DropReason::kDatagramTooShort,    DropReason::kDatagramBadType,
+    DropReason::kDatagramBadLength,   DropReason::kMac1Invalid,
+    DropReason::kCookieReplied,       DropReason::kHandshakeRateLimited,
+    DropReason::kHandshakeInvalid,    DropReason::kHandshakeUnknownPeer,
+    DropReason::kHandshakeReplayed,   DropReason::kHandshakeFlood,
+    DropReason::kHandshakeUnexpected, DropReason::kCookieUnexpected,
+    DropReason::kCookieInvalid,       DropReason::kReceiverIndexUnknown,
+    DropReason::kDataInvalid,         DropReason::kDataReplayed,
+    DropReason::kSessionExpired,      DropReason::kInnerSourceNotAllowed,
+    DropReason::kInnerNoEndpoint,     DropReason::kNoSendBuffer,
 });
 
 template <typename Counts>

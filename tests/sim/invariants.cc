@@ -1,6 +1,7 @@
 #include "tests/sim/invariants.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace sluice::sim {
 
@@ -39,6 +40,9 @@ const std::vector<Origin>& Invariants::check(const Call& call) {
     Claim claim;
     if (call.kind == CallKind::kReceive) {
         claim = claim_of(call);
+        claim.first_mac = first_mac_offset(call.datagram->bytes) != 0 &&
+                          call.node.mac().valid(call.datagram->bytes);
+        check_admitted(call, claim);
         check_receive(call, claim);
     }
     if (!call.counted) fail(Invariant::kRefusalCounted, std::string(text_of(call.result).name));
@@ -157,25 +161,58 @@ void Invariants::check_receive(const Call& call, const Claim& claim) {
             note_data(call, claim);
             break;
         case MessageKind::kCookie:
+            ledger_.dealings(node_, origin.node).cookie = origin.cookie;
+            break;
         case MessageKind::kNoise:
             break;
     }
+}
+
+// Under load a handshake message is looked at only if its second MAC proves its source: made with
+// a cookie that this node gave to that very address and port, not long ago.
+void Invariants::check_admitted(const Call& call, const Claim& claim) {
+    if (!claim.first_mac) return;
+    const Datagram& datagram = *call.datagram;
+    const bool loaded = ledger_.load(node_).count(call.now.mono);
+    const bool challenged = call.result == DropReason::kCookieReplied;
+    if (!loaded) {
+        if (challenged) fail(Invariant::kCookieBound, "a cookie was asked for without load");
+        return;
+    }
+    const CookieNote& cookie = datagram.origin.cookie;
+    const bool carries = datagram.origin.second_mac && cookie.giver == node_;
+    const bool proven = carries && cookie.given_to == datagram.from &&
+                        call.now.mono - cookie.given_at < 120s &&
+                        cookie.given_at >= ledger_.load(node_).started;
+    if (challenged || call.result == DropReason::kNoSendBuffer) {
+        if (carries && cookie.given_to.address == datagram.from.address &&
+            cookie.given_to.port != datagram.from.port) {
+            coverage_.done(Deed::kCookieElsewhere);
+        }
+        return;
+    }
+    if (!proven) {
+        fail(Invariant::kCookieBound, carries ? "a cookie given to " + cookie.given_to.text() +
+                                                    " let in " + datagram.from.text()
+                                              : "under load a message without a cookie was let in");
+    }
+    if (call.result == DropReason::kNone) coverage_.done(Deed::kCookieAccepted);
+    if (call.result == DropReason::kHandshakeRateLimited) coverage_.done(Deed::kRateLimited);
 }
 
 // Whatever the reason, a refused datagram leaves no trace that its sender could see.
 void Invariants::check_refused(const Call& call, const Claim& claim) {
     const Datagram& datagram = *call.datagram;
     const bool handshake = first_mac_offset(datagram.bytes) != 0;
-    const bool mac_valid = handshake && call.node.mac().valid(datagram.bytes);
     const bool replayed_initiation =
         claim.genuine && !claim.fresh && datagram.origin.kind == MessageKind::kInitiation;
-    const Invariant broken = handshake && !mac_valid ? Invariant::kMacSilence
-                             : replayed_initiation   ? Invariant::kInitiationReplay
-                                                     : Invariant::kRefusalSilent;
+    const Invariant broken = handshake && !claim.first_mac ? Invariant::kMacSilence
+                             : replayed_initiation         ? Invariant::kInitiationReplay
+                                                           : Invariant::kRefusalSilent;
     const Sink& sink = call.node.sink();
     if (!sink.inner().empty()) fail(Invariant::kOnlyGenuine, "a refused datagram was delivered");
     if (call.result == DropReason::kCookieReplied) {
-        if (!mac_valid) fail(broken, "a cookie reply to a message without a valid first MAC");
+        if (!claim.first_mac) fail(broken, "a cookie reply to a message without a valid first MAC");
         if (sink.datagrams().size() + sink.refusals() != 1) fail(broken, "not one cookie reply");
     } else if (!sink.datagrams().empty()) {
         fail(broken, "a refused datagram was answered");
@@ -229,8 +266,12 @@ void Invariants::note_response(const Call& call, const Claim& claim) {
     if (session.second_mac) coverage_.done(Deed::kCookieUsed);
     if (with.newest_session != kNoSession) {
         const Session& last = ledger_.session(with.newest_session);
-        if (call.now.mono - last.created_by(node_) < 180s) coverage_.done(Deed::kRekey);
+        if (call.now.mono - last.created_by(node_) < 180s) {
+            coverage_.done(Deed::kRekey);
+            if (session.second_mac) coverage_.done(Deed::kRekeyUnderLoad);
+        }
     }
+    if (std::exchange(with.new_preshared_key, false)) coverage_.done(Deed::kNewPresharedKeyUsed);
     ledger_.establish(claim.session, call.now.mono);
     with.initiation_open = false;
     with.series_since = Instant();

@@ -69,7 +69,7 @@ class Invariants {
     // What must hold though nothing happens to the node.
     void check_idle(SimNode& node, Instant now);
 
-    void node_restarted(uint32_t node) { ledger_.node_restarted(node); }
+    void node_restarted(uint32_t node, Instant now) { ledger_.node_restarted(node, now); }
     void peer_removed(uint32_t node, uint32_t peer) { ledger_.dealings(node, peer).forget(); }
     Dealings& dealings(uint32_t node, uint32_t peer) { return ledger_.dealings(node, peer); }
     Ledger& ledger() { return ledger_; }
@@ -80,7 +80,8 @@ class Invariants {
         bool genuine = false;  // made by a peer, for this node's present sessions, unaltered
         bool fresh = false;    // and not accepted before
         bool accepted = false;
-        bool perhaps = false;  // no buffer: the node may or may not have taken it in
+        bool first_mac = false;  // a handshake message with a valid first MAC
+        bool perhaps = false;    // no buffer: the node may or may not have taken it in
         uint32_t session = kNoSession;
     };
 
@@ -89,6 +90,7 @@ class Invariants {
     void check_receive(const Call& call, const Claim& claim);
     void check_refused(const Call& call, const Claim& claim);
     void check_honest(const Call& call, const Claim& claim);
+    void check_admitted(const Call& call, const Claim& claim);
     void note_initiation(const Call& call);
     void note_response(const Call& call, const Claim& claim);
     void note_data(const Call& call, const Claim& claim);
@@ -100,6 +102,7 @@ class Invariants {
                             Bytes bytes);
     Origin emitted_cookie(const Call& call, const Emitted& emitted, Bytes bytes);
     Origin emitted_data(const Call& call, const Emitted& emitted, Bytes bytes);
+    void note_second_mac(Origin& origin, Bytes message) const;
     void check_amount(const Call& call, const Emitted& emitted);
     void check_address(const Call& call, uint32_t peer, const Emitted& emitted);
 

@@ -100,9 +100,15 @@ Origin Invariants::emitted_initiation(const Call& call, const Emitted& emitted, 
     with.initiation_open = true;
     with.initiation_at = with.attempt_at = with.keys_since = now;
     with.unanswered_since.reset();
-    origin.second_mac =
-        std::any_of(bytes.begin() + 132, bytes.end(), [](uint8_t byte) { return byte != 0; });
+    note_second_mac(origin, bytes);
     return origin;
+}
+
+// Zero: there is no cookie to make it with.
+void Invariants::note_second_mac(Origin& origin, Bytes message) const {
+    const Bytes mac = message.last(16);
+    origin.second_mac = std::any_of(mac.begin(), mac.end(), [](uint8_t byte) { return byte != 0; });
+    if (origin.second_mac) origin.cookie = ledger_.dealings(node_, origin.target).cookie;
 }
 
 Origin Invariants::emitted_response(const Call& call, const Claim& claim, const Emitted& emitted,
@@ -131,10 +137,13 @@ Origin Invariants::emitted_response(const Call& call, const Claim& claim, const 
     session.responder_epoch = with.epoch;
     session.responder_index = load_le32(bytes.data() + 4);
     session.initiation = initiation.number;
+    std::copy_n(call.datagram->bytes.begin() + 8, 32, session.ephemerals.begin());
+    std::copy_n(bytes.begin() + 12, 32, session.ephemerals.begin() + 32);
     session.second_mac = initiation.second_mac;
     session.created_by_responder = call.now.mono;
     Origin origin{.kind = MessageKind::kResponse, .target = initiation.node};
     origin.number = ledger_.open(session, initiator_index);
+    note_second_mac(origin, bytes);
     return origin;
 }
 
@@ -146,7 +155,9 @@ Origin Invariants::emitted_cookie(const Call& call, const Emitted& emitted, Byte
     if (!asked) fail(Invariant::kWellFormed, "a cookie reply that nobody asked for");
     coverage_.done(Deed::kCookieReply);
     const Origin& asker = call.datagram->origin;
-    return {.kind = MessageKind::kCookie, .target = asker.intact ? asker.node : kNobody};
+    Origin origin{.kind = MessageKind::kCookie, .target = asker.intact ? asker.node : kNobody};
+    origin.cookie = {.giver = node_, .given_to = emitted.path.remote, .given_at = call.now.mono};
+    return origin;
 }
 
 Origin Invariants::emitted_data(const Call& call, const Emitted& emitted, Bytes bytes) {
@@ -166,11 +177,16 @@ Origin Invariants::emitted_data(const Call& call, const Emitted& emitted, Bytes 
     if (session.responder == node_ && !session.confirmed) {
         fail(Invariant::kResponderWaits, "the responder sent data first");
     }
-    Flow& flow = session.flow_from(node_);
-    if (flow.last_sent && counter <= *flow.last_sent) {
-        fail(Invariant::kNonceReuse, "counter " + std::to_string(counter) + " encrypts again");
+    // Of the keys, which more than one session would have if chance failed.
+    Flow& keys = ledger_.session(session.same_keys).flow_from(node_);
+    if (keys.last_sent && counter <= *keys.last_sent) {
+        fail(Invariant::kNonceReuse,
+             "counter " + std::to_string(counter) + " encrypts again" +
+                 (session.same_keys == *number
+                      ? ""
+                      : ", with the keys of session " + std::to_string(session.same_keys)));
     }
-    flow.last_sent = counter;
+    keys.last_sent = session.flow_from(node_).last_sent = counter;
     check_address(call, peer, emitted);
     const size_t inner = bytes.size() - 32;
     if (inner % 16 != 0 && inner != Parcels::kSizeMax) {

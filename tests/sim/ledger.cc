@@ -18,6 +18,7 @@ void Dealings::forget() {
 uint32_t Ledger::open(const Session& session, uint32_t initiator_index) {
     const auto number = static_cast<uint32_t>(sessions_.size());
     sessions_.push_back(session);
+    sessions_.back().same_keys = by_ephemerals_.emplace(session.ephemerals, number).first->second;
     by_receiver_index_[key(session.responder, initiator_index)] = number;
     return number;
 }
@@ -35,10 +36,21 @@ std::optional<uint32_t> Ledger::sending_session(uint32_t node, uint32_t receiver
     return found->second;
 }
 
-void Ledger::node_restarted(uint32_t node) {
+bool LoadMirror::count(Instant now) {
+    if (window_began_ == Instant::min() || now - window_began_ >= std::chrono::milliseconds(100)) {
+        window_began_ = now;
+        messages_ = 0;
+    }
+    if (++messages_ > 64) loaded_until_ = now + std::chrono::seconds(1);
+    return now < loaded_until_;
+}
+
+void Ledger::node_restarted(uint32_t node, Instant now) {
     for (uint32_t peer = 0; peer < nodes_; ++peer)
         dealings(node, peer).forget();
     accounts_[node].clear();
+    loads_[node] = LoadMirror();
+    loads_[node].started = now;
 }
 
 }  // namespace sluice::sim

@@ -2,6 +2,7 @@
 // reconstructed from the datagrams alone. No key and no inside of a Device is looked at.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <map>
 #include <optional>
@@ -35,6 +36,10 @@ struct Session {
     uint32_t responder_epoch = 0;
     uint32_t responder_index = 0;  // chosen by the responder
     uint64_t initiation = 0;
+    // Both ends' ephemeral keys: with the static ones they make the session's keys, and they are
+    // sent in the clear.
+    std::array<uint8_t, 64> ephemerals{};
+    uint32_t same_keys = kNoSession;  // the first session with these keys; itself, if all is well
     bool second_mac = false;
     bool established = false;
     bool confirmed = false;
@@ -65,8 +70,23 @@ struct Dealings {
     Instant keys_since{};  // the last handshake message made or session begun
     std::optional<Instant> unanswered_since;
     uint32_t newest_session = kNoSession;
+    CookieNote cookie;               // the last one that the peer gave and the node took
+    bool new_preshared_key = false;  // since the last handshake
 
     void forget();
+};
+
+// What a node that counts handshake messages must think of its load: more than 64 with a valid
+// first MAC in 100 ms, and for a second from then on.
+class LoadMirror {
+  public:
+    bool count(Instant now);
+    Instant started{};  // the node forgot the secret of its cookies when it did
+
+  private:
+    Instant window_began_ = Instant::min();
+    Instant loaded_until_ = Instant::min();
+    uint32_t messages_ = 0;
 };
 
 // Bytes between a node and one outer address that has not proven itself.
@@ -78,9 +98,13 @@ struct Account {
 
 class Ledger {
   public:
-    explicit Ledger(size_t nodes) : nodes_(nodes), dealings_(nodes * nodes), accounts_(nodes) {}
+    explicit Ledger(size_t nodes)
+        : nodes_(nodes), dealings_(nodes * nodes), accounts_(nodes), loads_(nodes) {}
 
     Dealings& dealings(uint32_t node, uint32_t peer) { return dealings_[node * nodes_ + peer]; }
+    const Dealings& dealings(uint32_t node, uint32_t peer) const {
+        return dealings_[node * nodes_ + peer];
+    }
     Session& session(uint32_t number) { return sessions_[number]; }
     size_t session_count() const { return sessions_.size(); }
     // The new session's number. Its responder may send under `initiator_index` from now on.
@@ -89,7 +113,8 @@ class Ledger {
     // Which session a node means when it sends data to this receiver index.
     std::optional<uint32_t> sending_session(uint32_t node, uint32_t receiver_index) const;
     std::map<Endpoint, Account>& accounts(uint32_t node) { return accounts_[node]; }
-    void node_restarted(uint32_t node);
+    LoadMirror& load(uint32_t node) { return loads_[node]; }
+    void node_restarted(uint32_t node, Instant now);
 
   private:
     static uint64_t key(uint32_t node, uint32_t index) { return uint64_t{node} << 32 | index; }
@@ -98,7 +123,10 @@ class Ledger {
     std::vector<Dealings> dealings_;
     std::vector<Session> sessions_;
     std::unordered_map<uint64_t, uint32_t> by_receiver_index_;
+    // The first session of each pair of ephemeral keys, whoever restarted since.
+    std::map<std::array<uint8_t, 64>, uint32_t> by_ephemerals_;
     std::vector<std::map<Endpoint, Account>> accounts_;
+    std::vector<LoadMirror> loads_;
 };
 
 }  // namespace sluice::sim

@@ -51,10 +51,8 @@ void World::strike(const Event& event) {
             coverage_.injected(fault);
             if (event.detail == 0) flood_target_ = any_node().number();
             attacker_.flood(flood_target_, clock_.mono());
-            // A wave a second or so keeps a node under load; some last long enough for an honest
-            // handshake to meet it.
-            detail =
-                event.detail == 0 ? static_cast<uint32_t>(dice_.between(1, 12)) : event.detail - 1;
+            // A wave a second or so keeps a node under load.
+            detail = event.detail == 0 ? flood_waves() : event.detail - 1;
             if (detail > 0) next = 900ms;
             break;
         default:
@@ -62,6 +60,13 @@ void World::strike(const Event& event) {
             break;
     }
     events_.push(clock_.mono() + next, EventKind::kMischief, event.subject, detail);
+}
+
+// Some floods last as long as a session does before it is renewed, so that honest handshakes of all
+// kinds meet them.
+uint32_t World::flood_waves() {
+    const bool longest = dice_.below(24) == 0;
+    return static_cast<uint32_t>(longest ? dice_.between(60, 150) : dice_.between(1, 12));
 }
 
 void World::strike_link(Fault fault) {
@@ -126,7 +131,7 @@ void World::restart(SimNode& node, Duration down) {
     node.up = false;
     node.forget_tick();
     ++node.restarts;
-    invariants_->node_restarted(node.number());
+    invariants_->node_restarted(node.number(), clock_.mono());
     events_.push(clock_.mono() + down, EventKind::kBoot, node.number());
 }
 
@@ -159,6 +164,8 @@ void World::new_preshared_key() {
     here.preshared_key = there.preshared_key;
     configure(node, false);
     configure(other, false);
+    invariants_->dealings(node.number(), other.number()).new_preshared_key = true;
+    invariants_->dealings(other.number(), node.number()).new_preshared_key = true;
     coverage_.injected(Fault::kNewPresharedKey);
 }
 

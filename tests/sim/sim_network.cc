@@ -12,7 +12,11 @@ void flip_bit(std::vector<uint8_t>& bytes, Origin& origin, uint64_t bit) {
     bytes[bit / 8] ^= static_cast<uint8_t>(1u << (bit % 8));
     const bool handshake =
         origin.kind == MessageKind::kInitiation || origin.kind == MessageKind::kResponse;
-    if (!handshake || bit / 8 < bytes.size() - 16) origin.intact = false;
+    if (!handshake || bit / 8 < bytes.size() - 16) {
+        origin.intact = false;
+    } else {
+        origin.second_mac = false;
+    }
 }
 
 Endpoint SimNetwork::new_address(bool v4) {

@@ -21,6 +21,13 @@ inline constexpr uint32_t kNobody = UINT32_MAX;
 
 enum class MessageKind : uint8_t { kNoise, kInitiation, kResponse, kCookie, kData };
 
+// A cookie: proof of an address, given to it by one node.
+struct CookieNote {
+    uint32_t giver = kNobody;  // nobody: none
+    Endpoint given_to;
+    Instant given_at{};
+};
+
 // Who really made a datagram's bytes, and which message of the protocol it is.
 struct Origin {
     MessageKind kind = MessageKind::kNoise;
@@ -30,7 +37,8 @@ struct Origin {
     uint64_t counter = 0;       // of data
     uint32_t epoch = 0;         // of an initiation: how often its maker had forgotten the peer
     bool intact = false;        // the bytes are those that were made
-    bool second_mac = false;    // it carries one
+    bool second_mac = false;    // it carries one, undamaged
+    CookieNote cookie{};        // of a cookie reply; or what the second MAC was made with
 };
 
 // Flips one bit. The second MAC is looked at only under load, so a message with a damaged one is

@@ -79,6 +79,7 @@ class World {
     // ---- mischief.cc: faults that come at times ----
     void begin_mischief();
     void strike(const Event& event);
+    uint32_t flood_waves();
     void strike_link(Fault fault);
     void strike_node(Fault fault);
     void restart(SimNode& node, Duration down);
