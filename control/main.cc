@@ -17,6 +17,7 @@
 #include "control/cli/command_line.h"
 #include "control/control_loop.h"
 #include "control/log.h"
+#include "control/main_wireguard.h"
 #include "control/node.h"
 #include "control/node_tunnel.h"
 #include "control/uapi/server.h"
@@ -50,9 +51,9 @@ std::vector<IpPrefix> tunnel_routes(const contract::WireguardConfig& config) {
     return routes;
 }
 
-Result<io::TunDevice> make_tunnel_device(const contract::WireguardConfig& config) {
+Result<io::TunDevice> make_tunnel_device(const contract::WireguardConfig& config, unsigned queues) {
     auto device = io::TunDevice::create(
-        {.interface = config.interface, .mtu = config.mtu, .addresses = config.addresses}, 1);
+        {.interface = config.interface, .mtu = config.mtu, .addresses = config.addresses}, queues);
     if (!device) return device;
     if (auto routed = device->set_routes(tunnel_routes(config)); !routed) {
         return std::unexpected(routed.error());
@@ -120,12 +121,14 @@ int run_node(const std::string& config_file) {
     if (!server) return failed(server.error().message);
 
     std::optional<io::TunDevice> tunnel;
-    std::optional<io::TunQueue> tunnel_queue;
+    std::vector<io::TunQueue> tunnel_queues;
+    const uint32_t worker_count = node.config().node.workers.value;
     if (const auto& wireguard = node.snapshot()->wireguard) {
-        auto device = make_tunnel_device(*wireguard);
+        auto device =
+            make_tunnel_device(*wireguard, worker::WorkerThreads::queues_of(worker_count));
         if (!device) return failed(device.error().message);
         tunnel = std::move(*device);
-        tunnel_queue = std::move(tunnel->take_queues().front());
+        tunnel_queues = tunnel->take_queues();
         node.set_prepare([&tunnel](const contract::Snapshot& next, const contract::Snapshot&) {
             return update_tunnel_device(*tunnel, *next.wireguard);
         });
@@ -156,8 +159,8 @@ int run_node(const std::string& config_file) {
         !handled) {
         return failed(handled.error().message);
     }
-    workers.start(node.config().node.workers.value, engine_kind(node.config().engine.value),
-                  std::move(tunnel_queue), clock);
+    workers.start(worker_count, engine_kind(node.config().engine.value), std::move(tunnel_queues),
+                  clock);
     int exit_code = cli::kDone;
     bool clean = false;
     node.set_on_stopped([&](bool all_left) {
@@ -186,7 +189,9 @@ int run_node(const std::string& config_file) {
 }  // namespace sluice::control
 
 int main(int argc, char** argv) {
-    return sluice::cli::run_command_line(
-        argc, argv, {.version = SLUICE_VERSION, .run = sluice::control::run_node}, std::cout,
-        std::cerr);
+    return sluice::cli::run_command_line(argc, argv,
+                                         {.version = SLUICE_VERSION,
+                                          .run = sluice::control::run_node,
+                                          .wireguard = sluice::control::run_wireguard},
+                                         std::cout, std::cerr);
 }

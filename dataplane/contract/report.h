@@ -53,6 +53,7 @@ struct WorkerReport {
     uint64_t requests = 0;
     uint64_t datagrams_received = 0;
     uint64_t datagrams_sent = 0;
+    uint64_t packets_handed_over = 0;  // to the workers that own their peers
     uint64_t wireguard_handshakes = 0;
     uint16_t wireguard_port = 0;  // that is listened on; 0: this worker has no tunnel
     std::array<uint64_t, kDropReasonCount> drops{};

@@ -74,28 +74,22 @@ class Front::Listener {
     Entrance from_elsewhere_;
 };
 
-void SnapshotPeers::apply(std::shared_ptr<const contract::Snapshot> snapshot) {
+void SnapshotPeers::apply(std::shared_ptr<const contract::Snapshot> snapshot,
+                          std::shared_ptr<const wireguard::PeerDirectory> directory) {
     snapshot_ = std::move(snapshot);
-    peers_.reset();
-    if (!snapshot_->wireguard) return;
-    peers_ = std::make_unique<wireguard::AllowedIps>();
-    const auto& peers = snapshot_->wireguard->peers;
-    for (uint32_t index = 0; index < peers.size(); ++index) {
-        for (const IpPrefix& prefix : peers[index].allowed_ips)
-            peers_->insert(prefix, index);
-    }
+    directory_ = std::move(directory);
 }
 
 const std::string* SnapshotPeers::peer_name(const IpAddress& inner_address) const {
-    if (!peers_ || !inner_address.is_set()) return nullptr;
+    if (!directory_ || !inner_address.is_set()) return nullptr;
     // A program on this machine that connects to the tunnel's own address is accepted by the bound
     // socket too, because the kernel goes by the route. It is no peer, even where one may send from
     // everywhere (0.0.0.0/0).
     for (const IpPrefix& own : snapshot_->wireguard->addresses) {
         if (own.address == inner_address) return nullptr;
     }
-    const uint32_t index = peers_->find(inner_address.view());
-    return index != wireguard::kNoPeer ? &snapshot_->wireguard->peers[index].name : nullptr;
+    const wireguard::PeerId peer = directory_->find(inner_address.view());
+    return peer != wireguard::kNoPeer ? &snapshot_->wireguard->peers[peer].name : nullptr;
 }
 
 Front::Front(io::Engine& engine, Random& random, TimerWheel& timers, DropCounters& drops)
@@ -106,10 +100,11 @@ Front::Front(io::Engine& engine, Random& random, TimerWheel& timers, DropCounter
 
 Front::~Front() = default;
 
-std::string Front::apply(std::shared_ptr<const contract::Snapshot> snapshot, Now now) {
+std::string Front::apply(std::shared_ptr<const contract::Snapshot> snapshot,
+                         std::shared_ptr<const wireguard::PeerDirectory> peers, Now now) {
     std::string errors;
     if (auto applied = contexts_.apply(snapshot->tls); !applied) errors = applied.error().message;
-    peers_.apply(snapshot);
+    peers_.apply(snapshot, std::move(peers));
     proxy_.apply(snapshot, now);
     const std::string failed = open_listeners(*snapshot);
     if (!errors.empty() && !failed.empty()) errors += "; ";

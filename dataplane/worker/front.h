@@ -20,19 +20,21 @@
 #include "dataplane/http/proxy.h"
 #include "dataplane/io/engine.h"
 #include "dataplane/tls/contexts.h"
-#include "dataplane/wireguard/allowed_ips.h"
+#include "dataplane/wireguard/peer_directory.h"
 
 namespace sluice::worker {
 
 // Which peer has an inner address, by the snapshot that is served.
 class SnapshotPeers final : public http::PeerDirectory {
   public:
-    void apply(std::shared_ptr<const contract::Snapshot> snapshot);
+    // `directory`: of the snapshot's peers; null if it has no tunnel.
+    void apply(std::shared_ptr<const contract::Snapshot> snapshot,
+               std::shared_ptr<const wireguard::PeerDirectory> directory);
     const std::string* peer_name(const IpAddress& inner_address) const override;
 
   private:
     std::shared_ptr<const contract::Snapshot> snapshot_;
-    std::unique_ptr<wireguard::AllowedIps> peers_;  // value: index in the snapshot's peers
+    std::shared_ptr<const wireguard::PeerDirectory> directory_;
 };
 
 class Front final : public http::Connector {
@@ -43,7 +45,8 @@ class Front final : public http::Connector {
 
     // Serves this snapshot from now on. Connections stay open. The result is empty, or says which
     // listeners could not be opened and why; everything else is served all the same.
-    std::string apply(std::shared_ptr<const contract::Snapshot> snapshot, Now now);
+    std::string apply(std::shared_ptr<const contract::Snapshot> snapshot,
+                      std::shared_ptr<const wireguard::PeerDirectory> peers, Now now);
 
     // Closes the listeners and lets requests in progress end.
     void drain(Now now);

@@ -1,55 +1,89 @@
 #include "dataplane/worker/tunnel_path.h"
 
 #include <algorithm>
+#include <cstring>
+#include <type_traits>
 #include <utility>
-
-#include "dataplane/base/check.h"
 
 namespace sluice::worker {
 
 namespace {
 
-wireguard::DeviceSettings device_settings(const contract::WireguardConfig& config) {
-    wireguard::DeviceSettings settings;
-    settings.private_key = config.private_key;
-    settings.mtu = config.mtu;
-    settings.peers.reserve(config.peers.size());
-    for (const contract::PeerConfig& peer : config.peers) {
-        settings.peers.push_back({.public_key = peer.public_key,
-                                  .preshared_key = peer.preshared_key,
-                                  .allowed_ips = peer.allowed_ips,
-                                  .endpoint = peer.endpoint,
-                                  .persistent_keepalive_s = peer.persistent_keepalive_s});
-    }
-    return settings;
+// What is taken from one ring before others get their turn: about a millisecond's work, as from the
+// socket.
+constexpr size_t kHandoverBytesPerTurn = 1 << 20;
+
+// What stands in front of a record's bytes in a ring.
+enum class RecordKind : uint8_t { kDatagram, kInnerPacket };
+struct DatagramFacts {
+    RecordKind kind = RecordKind::kDatagram;
+    uint8_t tos = 0;
+    Path path;
+};
+struct PacketFacts {
+    RecordKind kind = RecordKind::kInnerPacket;
+    io::VirtioHeader header;
+};
+static_assert(sizeof(DatagramFacts) + 65535 <= HandoverRing::kRecordBytesMax);
+static_assert(std::is_trivially_copyable_v<DatagramFacts>);
+static_assert(std::is_trivially_copyable_v<PacketFacts>);
+
+template <typename Facts>
+Facts facts_of(Bytes record) {
+    Facts facts;
+    std::memcpy(&facts, record.data(), sizeof facts);
+    return facts;
 }
 
 }  // namespace
 
-TunnelPath::TunnelPath(io::Engine& engine, DropCounters& drops)
-    : engine_(engine), drops_(drops), coalescer_(tunnel::Coalescer::Options{}) {}
+TunnelPath::TunnelPath(io::Engine& engine, TunnelGroup& group, uint32_t worker, DropCounters& drops)
+    : engine_(engine),
+      group_(group),
+      worker_(worker),
+      drops_(drops),
+      coalescer_(tunnel::Coalescer::Options{}) {
+    to_wake_.reserve(group.workers());
+}
+
+TunnelPath::~TunnelPath() {
+    group_.leave(worker_);
+}
 
 Result<std::unique_ptr<TunnelPath>> TunnelPath::open(io::Engine& engine, io::TunQueue queue,
-                                                     const contract::WireguardConfig& config,
+                                                     TunnelGroup& group, uint32_t worker,
+                                                     std::shared_ptr<const TunnelPlan> plan,
                                                      Random& random, DropCounters& drops) {
-    std::unique_ptr<TunnelPath> path(new TunnelPath(engine, drops));
-    auto port = engine.open_datagram_port({.port = config.listen_port}, *path);
+    std::unique_ptr<TunnelPath> path(new TunnelPath(engine, group, worker, drops));
+    const io::DatagramPortOptions options{.port = plan->config().listen_port};
+    auto socket = group.take_socket(*plan, worker, options);
+    if (!socket) return std::unexpected(socket.error());
+    auto port = engine.attach(std::move(*socket), options, *path);
     if (!port) return std::unexpected(port.error());
     path->port_ = std::move(*port);
-    path->listen_port_ = config.listen_port;
+    path->listen_port_ = options.port;
     auto tun = engine.attach(std::move(queue), *path);
     if (!tun) return std::unexpected(tun.error());
     path->tun_ = std::move(*tun);
-    path->device_ = std::make_unique<wireguard::Device>(wireguard::Device::Options{}, random, drops,
-                                                        engine.now());
-    if (auto applied = path->apply(config); !applied) return std::unexpected(applied.error());
+    path->device_ = std::make_unique<wireguard::Device>(
+        wireguard::Device::Options{.worker = worker, .workers = group.workers()}, random, drops,
+        engine.now());
+    if (auto applied = path->apply(std::move(plan)); !applied) {
+        return std::unexpected(applied.error());
+    }
+    group.join(worker, engine);
+    path->take_handed_over();  // what came before anybody could be woken
     return path;
 }
 
-Result<void> TunnelPath::apply(const contract::WireguardConfig& config) {
+Result<void> TunnelPath::apply(std::shared_ptr<const TunnelPlan> plan) {
     Result<void> result;
+    const contract::WireguardConfig& config = plan->config();
     if (config.listen_port != listen_port_) {
-        auto port = engine_.open_datagram_port({.port = config.listen_port}, *this);
+        const io::DatagramPortOptions options{.port = config.listen_port};
+        auto socket = group_.take_socket(*plan, worker_, options);
+        auto port = socket ? engine_.attach(std::move(*socket), options, *this)
+                           : std::unexpected(socket.error());
         if (port) {
             port_ = std::move(*port);
             listen_port_ = config.listen_port;
@@ -65,14 +99,8 @@ Result<void> TunnelPath::apply(const contract::WireguardConfig& config) {
             result = std::move(marked);
         }
     }
-    device_->configure(device_settings(config), engine_.now(), *this);
-    names_.clear();
-    for (const contract::PeerConfig& peer : config.peers) {
-        const auto id = device_->peer_by_key(peer.public_key);
-        if (!id) continue;
-        if (names_.size() <= *id) names_.resize(*id + 1);
-        names_[*id] = peer.name;
-    }
+    plan_ = std::move(plan);
+    device_->configure(plan_->settings, plan_->directory, engine_.now(), *this);
     port_->flush();
     return result;
 }
@@ -91,6 +119,10 @@ void TunnelPath::on_datagrams(MutableBytes bytes, size_t segment_size, const Pat
         const size_t size = std::min(segment_size, bytes.size());
         device_->receive(bytes.first(size), path, tos, now, *this);
         datagrams_received_.add();
+        if (owner_) {
+            hand_over(*owner_, DatagramFacts{.tos = tos, .path = path}, bytes.first(size));
+            owner_.reset();
+        }
         bytes = bytes.subspan(size);
     } while (!bytes.empty());
 }
@@ -98,14 +130,26 @@ void TunnelPath::on_datagrams(MutableBytes bytes, size_t segment_size, const Pat
 void TunnelPath::on_datagrams_end() {
     coalescer_.flush(*this);
     port_->flush();
+    wake_others();
+}
+
+void TunnelPath::belongs_to(uint32_t worker) {
+    owner_ = worker;
 }
 
 void TunnelPath::on_tun_packet(const io::VirtioHeader& header, MutableBytes packet) {
     const auto peer = device_->route(packet);
     if (!peer) {
         drops_.add(peer.error());
-        return;
+    } else if (const uint32_t owner = device_->worker_of(*peer); owner == worker_) {
+        send_packet(*peer, header, packet);
+    } else {
+        hand_over(owner, PacketFacts{.header = header}, packet);
     }
+}
+
+void TunnelPath::send_packet(wireguard::PeerId peer, const io::VirtioHeader& header,
+                             MutableBytes packet) {
     const Now now = engine_.now();
     tunnel::Segmenter segmenter({.flags = header.flags,
                                  .gso_type = header.gso_type,
@@ -118,11 +162,78 @@ void TunnelPath::on_tun_packet(const io::VirtioHeader& header, MutableBytes pack
         return;
     }
     while (const auto segment = segmenter.next())
-        device_->send(*peer, *segment, now, *this);
+        device_->send(peer, *segment, now, *this);
 }
 
 void TunnelPath::on_tun_packets_end() {
     port_->flush();
+    wake_others();
+}
+
+template <typename Facts>
+void TunnelPath::hand_over(uint32_t worker, const Facts& facts, Bytes bytes) {
+    HandoverRing& ring = group_.ring(worker_, worker);
+    const MutableBytes record = ring.reserve(sizeof facts + bytes.size());
+    if (record.empty()) {
+        drops_.add(DropReason::kHandoverFull);
+    } else {
+        std::memcpy(record.data(), &facts, sizeof facts);
+        if (!bytes.empty()) std::memcpy(record.data() + sizeof facts, bytes.data(), bytes.size());
+        ring.publish();
+        handed_over_.add();
+    }
+    if (std::ranges::find(to_wake_, worker) == to_wake_.end()) to_wake_.push_back(worker);
+}
+
+void TunnelPath::wake_others() {
+    for (const uint32_t worker : to_wake_)
+        group_.wake(worker);
+    to_wake_.clear();
+}
+
+void TunnelPath::take_handed_over() {
+    bool any = false;
+    bool more = false;
+    for (uint32_t from = 0; from < group_.workers(); ++from) {
+        if (from == worker_) continue;
+        HandoverRing& ring = group_.ring(from, worker_);
+        size_t bytes = 0;
+        for (MutableBytes record = ring.front(); !record.empty(); record = ring.front()) {
+            if (bytes >= kHandoverBytesPerTurn) {
+                more = true;
+                break;
+            }
+            bytes += record.size();
+            take(record);
+            ring.pop();
+            any = true;
+        }
+    }
+    if (any) {
+        coalescer_.flush(*this);
+        port_->flush();
+    }
+    if (more) engine_.wake();
+}
+
+void TunnelPath::take(MutableBytes record) {
+    if (static_cast<RecordKind>(record.front()) == RecordKind::kDatagram) {
+        const auto facts = facts_of<DatagramFacts>(record);
+        device_->receive_from_worker(record.subspan(sizeof facts), facts.path, facts.tos,
+                                     engine_.now(), *this);
+        return;
+    }
+    const auto facts = facts_of<PacketFacts>(record);
+    const MutableBytes packet = record.subspan(sizeof facts);
+    // Asked again, because the settings may have changed on the way.
+    const auto peer = device_->route(packet);
+    if (!peer) {
+        drops_.add(peer.error());
+    } else if (device_->worker_of(*peer) != worker_) {
+        drops_.add(DropReason::kHandoverStale);
+    } else {
+        send_packet(*peer, facts.header, packet);
+    }
 }
 
 MutableBytes TunnelPath::datagram_buffer(size_t size, const Path& path, uint8_t tos) {
@@ -146,10 +257,6 @@ void TunnelPath::inner_abandoned() {
     coalescer_.abandon();
 }
 
-void TunnelPath::belongs_to(uint32_t) {
-    SLUICE_CHECK(false);  // one worker owns all peers
-}
-
 void TunnelPath::on_packet(const tunnel::Offload& offload, uint16_t header_length, Bytes packet) {
     const io::VirtioHeader header{.flags = offload.flags,
                                   .gso_type = offload.gso_type,
@@ -166,9 +273,10 @@ void TunnelPath::report(contract::WorkerReport& report) const {
     report.datagrams_sent = datagrams_sent_.value();
     report.wireguard_handshakes = device_->handshakes_completed();
     report.wireguard_port = port_->local_port();
+    report.packets_handed_over = handed_over_.value();
     for (const wireguard::PeerId id : device_->peers()) {
         const wireguard::PeerState state = device_->peer_state(id);
-        report.peers.push_back({.name = id < names_.size() ? names_[id] : std::string(),
+        report.peers.push_back({.name = plan_->config().peers[id].name,
                                 .public_key = state.public_key,
                                 .endpoint = state.endpoint,
                                 .last_handshake = state.last_handshake,

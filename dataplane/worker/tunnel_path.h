@@ -3,19 +3,26 @@
 // from the port's receive buffer into the coalescer's super-packet, and a super-packet from the TUN
 // device is cut in place and encrypted straight into the port's send buffer.
 //
+// With several workers each has a path, with a socket on the one port, a queue of the one TUN
+// device, and the peers that it owns. The kernel gives most packets to the right worker by itself:
+// datagrams by their receiver index (steering_for()), inner packets to the queue on which the other
+// direction of their flow was written. The rest, initiations and the first packets of a flow that
+// begins here, is copied to its owner's ring, once.
+//
 // Thread: the worker's. Memory: fixed at creation, but for peers (apply()).
 #pragma once
 
 #include <memory>
-#include <string>
+#include <optional>
+#include <vector>
 
 #include "dataplane/base/drop_reason.h"
 #include "dataplane/base/random.h"
 #include "dataplane/contract/report.h"
-#include "dataplane/contract/snapshot.h"
 #include "dataplane/io/engine.h"
 #include "dataplane/tunnel/coalescer.h"
 #include "dataplane/wireguard/device.h"
+#include "dataplane/worker/tunnel_group.h"
 
 namespace sluice::worker {
 
@@ -26,12 +33,17 @@ class TunnelPath final : public io::DatagramHandler,
   public:
     // References outlive the path. Errors: the UDP port is in use, the TUN queue is refused.
     static Result<std::unique_ptr<TunnelPath>> open(io::Engine& engine, io::TunQueue queue,
-                                                    const contract::WireguardConfig& config,
+                                                    TunnelGroup& group, uint32_t worker,
+                                                    std::shared_ptr<const TunnelPlan> plan,
                                                     Random& random, DropCounters& drops);
+    ~TunnelPath();
 
-    // Peers and keys become those of the configuration; sessions of peers that stay go on.
+    // Peers and keys become the plan's; sessions of peers that stay go on.
     // Error: the listen port changed and the new one cannot be had; the old one stays.
-    Result<void> apply(const contract::WireguardConfig& config);
+    Result<void> apply(std::shared_ptr<const TunnelPlan> plan);
+
+    // Handles what other workers put into this one's rings; call when woken.
+    void take_handed_over();
 
     // Fires the device's timers; call once a turn.
     void tick(Now now);
@@ -54,20 +66,31 @@ class TunnelPath final : public io::DatagramHandler,
     void on_packet(const tunnel::Offload& offload, uint16_t header_length, Bytes packet) override;
 
   private:
-    TunnelPath(io::Engine& engine, DropCounters& drops);
+    TunnelPath(io::Engine& engine, TunnelGroup& group, uint32_t worker, DropCounters& drops);
+
+    void send_packet(wireguard::PeerId peer, const io::VirtioHeader& header, MutableBytes packet);
+    // A copy of `bytes` for another worker, with what is known of it in front.
+    template <typename Facts>
+    void hand_over(uint32_t worker, const Facts& facts, Bytes bytes);
+    void take(MutableBytes record);
+    void wake_others();
 
     io::Engine& engine_;
+    TunnelGroup& group_;
+    const uint32_t worker_;
     DropCounters& drops_;
+    std::shared_ptr<const TunnelPlan> plan_;
     std::unique_ptr<wireguard::Device> device_;
     std::unique_ptr<io::DatagramPort> port_;
     std::unique_ptr<io::TunPort> tun_;
     tunnel::Coalescer coalescer_;
     uint16_t listen_port_ = 0;  // as configured; 0: the kernel chose
     uint32_t fwmark_ = 0;
-    // Names of the peers by number, for reports; the device knows only keys.
-    std::vector<std::string> names_;
+    std::optional<uint32_t> owner_;  // of the datagram that is being received, if not this worker
+    std::vector<uint32_t> to_wake_;  // who was handed something since they were last woken
     Counter datagrams_received_;
     Counter datagrams_sent_;
+    Counter handed_over_;
 };
 
 }  // namespace sluice::worker

@@ -57,25 +57,31 @@ void Worker::on_wake() {
     for (contract::Command& command : mailbox_.take_commands()) {
         std::visit([this](auto& taken) { handle(taken); }, command);
     }
+    if (tunnel_) tunnel_->take_handed_over();
 }
 
 void Worker::handle(contract::ApplySnapshot& command) {
     snapshot_ = std::move(command.snapshot);
-    std::string error = apply_tunnel(*snapshot_);
-    const std::string front_error = front_->apply(snapshot_, engine_->now());
+    std::string error;
+    std::shared_ptr<const wireguard::PeerDirectory> peers;
+    if (snapshot_->wireguard && options_.tunnel_group != nullptr) {
+        std::shared_ptr<const TunnelPlan> plan = options_.tunnel_group->plan_for(snapshot_);
+        peers = plan->directory;
+        error = apply_tunnel(std::move(plan));
+    }
+    const std::string front_error = front_->apply(snapshot_, std::move(peers), engine_->now());
     if (!error.empty() && !front_error.empty()) error += "; ";
     mailbox_.answer(contract::Applied{snapshot_->generation, error + front_error});
 }
 
-std::string Worker::apply_tunnel(const contract::Snapshot& snapshot) {
-    if (!snapshot.wireguard) return {};
+std::string Worker::apply_tunnel(std::shared_ptr<const TunnelPlan> plan) {
     if (tunnel_) {
-        const auto applied = tunnel_->apply(*snapshot.wireguard);
+        const auto applied = tunnel_->apply(std::move(plan));
         return applied ? std::string() : "wireguard: " + applied.error().message;
     }
-    if (!options_.tun) return {};  // another worker's
-    auto opened =
-        TunnelPath::open(*engine_, std::move(*options_.tun), *snapshot.wireguard, random_, drops_);
+    if (!options_.tun) return {};  // it owns no peers
+    auto opened = TunnelPath::open(*engine_, std::move(*options_.tun), *options_.tunnel_group,
+                                   options_.index, std::move(plan), random_, drops_);
     options_.tun.reset();
     if (!opened) return "wireguard: " + opened.error().message;
     tunnel_ = std::move(*opened);

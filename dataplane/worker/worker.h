@@ -1,9 +1,9 @@
-// One worker: a thread that owns an engine, its share of the client connections and, on worker 0,
-// the tunnel, and runs all of it to completion in one loop. It shares nothing with other workers;
-// it hears from control, and answers, through its mailbox only.
+// One worker: a thread that owns an engine, its share of the client connections and of the tunnel's
+// peers, and runs all of it to completion in one loop. It hears from control, and answers, through
+// its mailbox only.
 //
-// Worker 0 owns the WireGuard device with all its peers; every worker accepts connections. So a
-// packet never changes worker, at the price that decryption does not yet spread over cores.
+// Each worker owns a share of the peers, and accepts connections. The kernel brings a peer's
+// packets to its worker; the few that come elsewhere are handed over once (tunnel_group.h).
 //
 // Thread: constructed, run and destroyed on the worker's own thread, because an io_uring belongs
 // to the thread that made it.
@@ -20,6 +20,7 @@
 #include "dataplane/contract/mailbox.h"
 #include "dataplane/io/engine.h"
 #include "dataplane/worker/front.h"
+#include "dataplane/worker/tunnel_group.h"
 #include "dataplane/worker/tunnel_path.h"
 
 namespace sluice::worker {
@@ -27,7 +28,9 @@ namespace sluice::worker {
 struct WorkerOptions {
     uint32_t index = 0;
     std::optional<io::EngineKind> engine;  // unset: io_uring where it is allowed, else epoll
-    std::optional<io::TunQueue> tun;       // set on the worker that owns the tunnel
+    // Both set on a worker that owns peers. The group outlives the worker.
+    TunnelGroup* tunnel_group = nullptr;
+    std::optional<io::TunQueue> tun;
 };
 
 class Worker final : public io::WakeHandler, public io::TurnHandler {
@@ -50,7 +53,7 @@ class Worker final : public io::WakeHandler, public io::TurnHandler {
     void handle(const contract::SendReport& command);
     void handle(const contract::Drain& command);
     void handle(const contract::Stop& command);
-    std::string apply_tunnel(const contract::Snapshot& snapshot);
+    std::string apply_tunnel(std::shared_ptr<const TunnelPlan> plan);
 
     WorkerOptions options_;
     contract::Mailbox& mailbox_;

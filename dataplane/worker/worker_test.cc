@@ -203,7 +203,8 @@ class RunningWorker {
             changed_.notify_all();
         });
         thread_ = std::thread([this, engine, index] {
-            run_worker({.index = index, .engine = engine, .tun = {}}, mailbox_, clock_);
+            run_worker({.index = index, .engine = engine, .tunnel_group = nullptr, .tun = {}},
+                       mailbox_, clock_);
         });
     }
     ~RunningWorker() {

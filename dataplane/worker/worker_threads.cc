@@ -2,15 +2,19 @@
 
 #include <utility>
 
+#include "dataplane/base/check.h"
 #include "dataplane/worker/worker.h"
 
 namespace sluice::worker {
 
 void WorkerThreads::start(uint32_t count, std::optional<io::EngineKind> engine,
-                          std::optional<io::TunQueue> tunnel, Clock& clock) {
+                          std::vector<io::TunQueue> tunnel, Clock& clock) {
+    SLUICE_CHECK(tunnel.empty() || tunnel.size() == queues_of(count));
+    if (!tunnel.empty()) tunnel_ = std::make_unique<TunnelGroup>(queues_of(count));
     for (uint32_t index = 0; index < count; ++index) {
-        WorkerOptions options{.index = index, .engine = engine, .tun = std::nullopt};
-        if (index == 0) options.tun = std::move(tunnel);
+        WorkerOptions options{
+            .index = index, .engine = engine, .tunnel_group = tunnel_.get(), .tun = std::nullopt};
+        if (index < tunnel.size()) options.tun = std::move(tunnel[index]);
         contract::Mailbox& mailbox = mailboxes_.emplace_back();
         threads_.emplace_back([options = std::move(options), &mailbox, &clock]() mutable {
             run_worker(std::move(options), mailbox, clock);

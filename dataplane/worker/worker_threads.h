@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <deque>
+#include <memory>
 #include <optional>
 #include <thread>
 #include <vector>
@@ -14,15 +15,19 @@
 #include "dataplane/contract/mailbox.h"
 #include "dataplane/io/engine.h"
 #include "dataplane/io/tun.h"
+#include "dataplane/worker/tunnel_group.h"
 
 namespace sluice::worker {
 
 class WorkerThreads {
   public:
-    // `tunnel` goes to worker 0. `clock` outlives the threads. Signals that the caller blocks are
-    // blocked in the threads, too.
+    // How many TUN queues start() wants for so many workers.
+    static uint32_t queues_of(uint32_t workers) { return TunnelGroup::owners_of(workers); }
+
+    // `tunnel`: queues_of(count) queues, or none. `clock` outlives the threads. Signals that the
+    // caller blocks are blocked in the threads, too.
     void start(uint32_t count, std::optional<io::EngineKind> engine,
-               std::optional<io::TunQueue> tunnel, Clock& clock);
+               std::vector<io::TunQueue> tunnel, Clock& clock);
 
     // In the order of the workers; there are as many as were started.
     std::vector<contract::Mailbox*> mailboxes();
@@ -32,6 +37,7 @@ class WorkerThreads {
 
   private:
     std::deque<contract::Mailbox> mailboxes_;  // they stay where they are
+    std::unique_ptr<TunnelGroup> tunnel_;
     std::vector<std::thread> threads_;
 };
 
