@@ -28,15 +28,21 @@ struct Said {
     std::string err;
 };
 
-Said sluice(const std::vector<std::string>& words) {
-    std::vector<const char*> arguments{"sluice"};
+Said call(const std::string& name, const std::vector<std::string>& words) {
+    std::vector<const char*> arguments{name.c_str()};
     for (const std::string& word : words)
         arguments.push_back(word.c_str());
     std::ostringstream out;
     std::ostringstream err;
-    const cli::Program program{"9.9.9", [&](const std::string& file) {
+    const cli::Program program{"9.9.9",
+                               [&](const std::string& file) {
                                    out << "run " << file << "\n";
                                    return 7;
+                               },
+                               [&](const cli::WireguardStart& start) {
+                                   out << "wireguard " << start.interface << " " << start.foreground
+                                       << "\n";
+                                   return 8;
                                }};
     Said said;
     said.code = cli::run_command_line(static_cast<int>(arguments.size()), arguments.data(), program,
@@ -44,6 +50,10 @@ Said sluice(const std::vector<std::string>& words) {
     said.out = out.str();
     said.err = err.str();
     return said;
+}
+
+Said sluice(const std::vector<std::string>& words) {
+    return call("sluice", words);
 }
 
 const std::string kConfig = R"([log]
@@ -211,7 +221,7 @@ TEST_CASE("wrong usage is 2, with one line that says what is right") {
 }
 
 TEST_CASE("commands of later versions say so") {
-    for (const std::string command : {"peer", "ca", "router-rules", "wireguard", "top"}) {
+    for (const std::string command : {"peer", "ca", "router-rules", "top"}) {
         const Said said = sluice({command, "add", "--x"});
         CHECK(said.code == 1);
         CHECK(said.err ==
@@ -224,6 +234,24 @@ TEST_CASE("version and run") {
     const Said said = sluice({"run", "--config", "/some/file"});
     CHECK(said.code == 7);
     CHECK(said.out == "run /some/file\n");
+}
+
+TEST_CASE("a plain interface is started by either name") {
+    const std::vector<std::string> as_command = {"wireguard", "-f", "wg7"};
+    const std::vector<std::string> as_name = {"wg7", "--foreground"};
+    for (const Said& said : {sluice(as_command), call("sluice-wireguard", as_name),
+                             call("/a/sluice-wireguard", as_name)}) {
+        CHECK(said.code == 8);
+        CHECK(said.out == "wireguard wg7 1\n");
+    }
+    CHECK(call("./sluice-wireguard", {"wg7"}).out == "wireguard wg7 0\n");
+    CHECK(sluice({"wireguard", "--help"}).out.find("WG_TUN_FD") != std::string::npos);
+    for (const Said& said : {sluice({"wireguard"}), sluice({"wireguard", "a", "b"}),
+                             sluice({"wireguard", "-x", "a"}), call("sluice-wireguard", {})}) {
+        CHECK(said.code == 2);
+        CHECK(said.out.empty());
+        CHECK(!said.err.empty());
+    }
 }
 
 TEST_CASE("check: the manual, a good file, a broken one, none") {

@@ -32,6 +32,8 @@ spdlog::level::level_enum level_of(Level level) {
             return spdlog::level::warn;
         case Level::kError:
             return spdlog::level::err;
+        case Level::kSilent:
+            return spdlog::level::off;
     }
     return spdlog::level::info;
 }

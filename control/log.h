@@ -8,7 +8,7 @@
 
 namespace sluice::control::log {
 
-enum class Level : uint8_t { kDebug, kInfo, kWarning, kError };
+enum class Level : uint8_t { kDebug, kInfo, kWarning, kError, kSilent };
 
 // Lines below this level are not written. kInfo until it is set.
 void set_level(Level level);

@@ -134,6 +134,10 @@ LoadOutcome Node::load() {
     return outcome;
 }
 
+void Node::serve_only(const contract::WireguardConfig& wireguard) {
+    builder_.take(builder_.build_tunnel_only(wireguard));
+}
+
 bool Node::prepare_and_take(const snapshot::Builder::Built& built, LoadOutcome& outcome) {
     if (built.changed && builder_.current() && prepare_) {
         const contract::Snapshot& running = *builder_.current();
@@ -228,7 +232,7 @@ void Node::run_tunnel_change(TunnelChange change) {
                                        before](const LoadOutcome& result) mutable {
         if (result.worker_errors.empty()) {
             log::info("the tunnel was changed: generation " + std::to_string(result.generation) +
-                      " serves until the next reload");
+                      " serves" + (loaded_ ? " until the next reload" : ""));
             done(result);
         } else {
             undo_tunnel_change(before, result, std::move(done));
@@ -261,6 +265,10 @@ LoadOutcome Node::reread() {
     if (state_ != NodeState::kServing) {
         outcome.errors.push_back("the node is " + std::string(name_of(state_)) +
                                  " and takes no new configuration");
+        return outcome;
+    }
+    if (!loaded_) {
+        outcome.errors.emplace_back("there is no configuration file to read again");
         return outcome;
     }
     config::Diagnostics diagnostics;

@@ -1,5 +1,6 @@
-// The node as control sees it: one configuration file, the snapshot made of it, and the workers
-// that serve it. Everything that takes time answers later, through a callback on the loop's thread.
+// The node as control sees it: one configuration file (or only a tunnel), the snapshot made of it,
+// and the workers that serve it. Everything that takes time answers later, through a callback on
+// the loop's thread.
 //
 // Not its job: making threads, engines and the TUN device (main.cc), and speaking to people
 // (admin/). Thread: the loop's. Workers are reached through their mailboxes only. Failure: a file
@@ -72,6 +73,10 @@ class Node {
 
     // The first reading, before anything runs. Makes the private key file if there is none.
     LoadOutcome load();
+
+    // Instead of load(): a tunnel and nothing else, without a file behind it. Only change_tunnel()
+    // changes it; reload() is refused, and config() may not be asked for.
+    void serve_only(const contract::WireguardConfig& wireguard);
 
     // After a good load().
     const config::Config& config() const { return loaded_->config; }

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <string_view>
+#include <vector>
 
 #include "control/cli/client.h"
 #include "control/cli/render.h"
@@ -131,6 +132,12 @@ int check(Streams to, const Arguments& arguments) {
     return kDone;
 }
 
+// wg-quick(8) starts $WG_QUICK_USERSPACE_IMPLEMENTATION as one word, so there has to be a name
+// that means `sluice wireguard`.
+bool is_wireguard_name(std::string_view program) {
+    return program.substr(program.rfind('/') + 1) == "sluice-wireguard";
+}
+
 // CLI11 reports wrong usage by exceptions; none leaves this file.
 class CommandLine {
   public:
@@ -149,6 +156,7 @@ class CommandLine {
         add_end("drain", "Let requests in progress end, then stop the node",
                 "draining; the node stops when the requests in progress have ended");
         add_end("stop", "Stop the node at once", "stopping");
+        add_wireguard();
         app_.add_subcommand("version", "Print the version")->callback([this] {
             to_.out << "sluice " << program_.version << "\n";
         });
@@ -188,6 +196,20 @@ class CommandLine {
         run->add_option("--config", arguments_.config_file, "The configuration file")->required();
         run->callback([this] { exit_code_ = program_.run(arguments_.config_file); });
     }
+    void add_wireguard() {
+        CLI::App* const command = app_.add_subcommand(
+            "wireguard",
+            "Make a plain WireGuard interface, for wg(8) and wg-quick(8) to configure");
+        command->add_flag("-f,--foreground", wireguard_.foreground,
+                          "Stay in the foreground; without it, return when the interface is there");
+        command->add_option("INTERFACE", wireguard_.interface, "The name of the interface")
+            ->required();
+        command->footer(
+            "Environment: LOG_LEVEL (verbose, error or silent), WG_TUN_FD, WG_UAPI_FD,\n"
+            "WG_PROCESS_FOREGROUND=1, SLUICE_WORKERS (default: one per core), SLUICE_ENGINE\n"
+            "(io_uring, epoll or auto). Called as sluice-wireguard, the program does just this.");
+        command->callback([this] { exit_code_ = program_.wireguard(wireguard_); });
+    }
     void add_check() {
         CLI::App* const command = app_.add_subcommand("check", "Check a configuration file");
         command->add_option("--config", arguments_.config_file, "The configuration file");
@@ -215,6 +237,7 @@ class CommandLine {
     const Program& program_;
     Streams to_;
     Arguments arguments_;
+    WireguardStart wireguard_;
     int exit_code_ = kDone;
     CLI::App app_{"Sluice: one ingress node, WireGuard and TLS in one program", "sluice"};
 };
@@ -224,10 +247,15 @@ class CommandLine {
 int run_command_line(int argc, const char* const* argv, const Program& program, std::ostream& out,
                      std::ostream& err) {
     static constexpr auto kLater =
-        std::to_array<std::string_view>({"peer", "ca", "router-rules", "wireguard", "top"});
+        std::to_array<std::string_view>({"peer", "ca", "router-rules", "top"});
     const Streams to{out, err};
     if (argc >= 2 && std::find(kLater.begin(), kLater.end(), argv[1]) != kLater.end()) {
         return not_yet(to, argv[1]);
+    }
+    if (argc >= 1 && is_wireguard_name(argv[0])) {
+        std::vector<const char*> arguments(argv, argv + argc);
+        arguments.insert(arguments.begin() + 1, "wireguard");
+        return CommandLine(program, to).run(argc + 1, arguments.data());
     }
     return CommandLine(program, to).run(argc, argv);
 }

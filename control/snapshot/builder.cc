@@ -132,6 +132,14 @@ Builder::Built Builder::build_with(const contract::WireguardConfig& wireguard) c
     return {std::move(to), true};
 }
 
+Builder::Built Builder::build_tunnel_only(const contract::WireguardConfig& wireguard) const {
+    SLUICE_CHECK(current_ == nullptr);
+    auto to = std::make_shared<contract::Snapshot>();
+    to->generation = 1;
+    to->wireguard = wireguard;
+    return {std::move(to), true};
+}
+
 void Builder::take(const Built& built) {
     if (!built.changed) return;
     // Generations only grow: a worker that has seen a later one must not be sent back.

@@ -31,6 +31,9 @@ class Builder {
     // The snapshot that was taken last with another tunnel in it: what wg(8) asks for.
     Built build_with(const contract::WireguardConfig& wireguard) const;
 
+    // A first snapshot with a tunnel and nothing else. Precondition: none was taken yet.
+    Built build_tunnel_only(const contract::WireguardConfig& wireguard) const;
+
     // The snapshot is being served from now on.
     void take(const Built& built);
 

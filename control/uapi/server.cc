@@ -1,5 +1,6 @@
 #include "control/uapi/server.h"
 
+#include <fcntl.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -7,6 +8,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstddef>
 #include <cstring>
 #include <utility>
 
@@ -18,6 +20,10 @@ namespace {
 constexpr size_t kRequestBytesMax = 64 << 20;
 // wg(8) uses one connection a command. More than this at once are forgotten ones.
 constexpr size_t kConnectionsMax = 64;
+
+std::string socket_path(const std::string& name) {
+    return std::string(Server::kFolder) + "/" + name + ".sock";
+}
 
 Result<sockaddr_un> socket_address(const std::string& path) {
     sockaddr_un address{};
@@ -55,7 +61,7 @@ Server::Server(ControlLoop& loop, Interface& interface, PublicKeyOf public_key_o
 Result<std::unique_ptr<Server>> Server::open(ControlLoop& loop, Interface& interface,
                                              const std::string& name, PublicKeyOf public_key_of) {
     std::unique_ptr<Server> server(new Server(loop, interface, public_key_of));
-    const std::string path = std::string(kFolder) + "/" + name + ".sock";
+    const std::string path = socket_path(name);
     if (::mkdir(kFolder, 0755) != 0 && errno != EEXIST) {
         return fail(std::string(kFolder) + ": cannot be made: " + std::strerror(errno));
     }
@@ -79,17 +85,57 @@ Result<std::unique_ptr<Server>> Server::open(ControlLoop& loop, Interface& inter
         ::close(std::exchange(server->listening_, -1));
         return fail(path + ": cannot listen: " + std::strerror(error));
     }
-    server->path_ = path;
+    server->remember_file(path);
     loop.watch(server->listening_, EPOLLIN, [raw = server.get()](uint32_t) { raw->accept_all(); });
     return server;
 }
 
-std::unique_ptr<Server> Server::adopt(ControlLoop& loop, Interface& interface, int listening,
-                                      PublicKeyOf public_key_of) {
+Result<std::unique_ptr<Server>> Server::adopt(ControlLoop& loop, Interface& interface,
+                                              int listening, PublicKeyOf public_key_of) {
+    const std::string name = "descriptor " + std::to_string(listening);
+    const int flags = ::fcntl(listening, F_GETFL);
+    if (flags < 0) return fail(name + " is not open");
     std::unique_ptr<Server> server(new Server(loop, interface, public_key_of));
     server->listening_ = listening;
+    int listens = 0;
+    socklen_t size = sizeof listens;
+    sockaddr_un address{};
+    socklen_t address_size = sizeof address;
+    if (::getsockopt(listening, SOL_SOCKET, SO_ACCEPTCONN, &listens, &size) != 0 || listens == 0 ||
+        ::getsockname(listening, reinterpret_cast<sockaddr*>(&address), &address_size) != 0 ||
+        address.sun_family != AF_UNIX) {
+        return fail(name + " is not a Unix socket that listens");
+    }
+    if (::fcntl(listening, F_SETFL, flags | O_NONBLOCK) != 0 ||
+        ::fcntl(listening, F_SETFD, FD_CLOEXEC) != 0) {
+        return fail(name + ": " + std::strerror(errno));
+    }
+    // A name that begins with a zero byte, or none at all, is no file's.
+    const size_t path_size = address_size - offsetof(sockaddr_un, sun_path);
+    if (address_size > offsetof(sockaddr_un, sun_path) && address.sun_path[0] == '/') {
+        server->remember_file({address.sun_path, ::strnlen(address.sun_path, path_size)});
+    }
     loop.watch(listening, EPOLLIN, [raw = server.get()](uint32_t) { raw->accept_all(); });
     return server;
+}
+
+bool Server::is_served(const std::string& name) {
+    const auto address = socket_address(socket_path(name));
+    return address && is_answered(*address);
+}
+
+void Server::remember_file(std::string path) {
+    struct stat file{};
+    if (::lstat(path.c_str(), &file) != 0) return;
+    path_ = std::move(path);
+    file_device_ = file.st_dev;
+    file_inode_ = file.st_ino;
+}
+
+bool Server::has_its_file() const {
+    struct stat file{};
+    return ::lstat(path_.c_str(), &file) == 0 && file.st_dev == file_device_ &&
+           file.st_ino == file_inode_;
 }
 
 Server::~Server() {
@@ -97,7 +143,8 @@ Server::~Server() {
         close(connections_.begin()->first);
     if (listening_ < 0) return;
     loop_.forget(listening_);
-    if (!path_.empty()) ::unlink(path_.c_str());
+    // Another program may have put its own in this place.
+    if (!path_.empty() && has_its_file()) ::unlink(path_.c_str());
     ::close(listening_);
 }
 
@@ -147,23 +194,43 @@ void Server::serve(Connection& connection) {
 }
 
 void Server::start(Connection& connection, const Request& request) {
+    if (request.operation == Operation::kSet) return start_set(connection, request);
     connection.busy = true;
-    const auto reply = [this, id = connection.id, alive = std::weak_ptr(alive_)](std::string text) {
-        if (!alive.expired()) answer(id, std::move(text));
-    };
-    if (request.operation == Operation::kGet) {
-        connection.received.erase(0, request.size);
-        interface_.report([this, reply](uint16_t port, std::vector<contract::PeerReport> peers) {
-            reply(format_get(interface_.config(), port, peers) + format_errno(0));
-        });
-        return;
-    }
+    connection.received.erase(0, request.size);
+    interface_.report([this, id = connection.id, alive = std::weak_ptr(alive_)](
+                          uint16_t port, std::vector<contract::PeerReport> peers) {
+        if (alive.expired()) return;
+        answer(id, format_get(interface_.config(), port, peers) + format_errno(0));
+    });
+}
+
+void Server::start_set(Connection& connection, const Request& request) {
+    // Made of a configuration that is about to change, it would take that change back.
+    if (is_setting_) return;
+    connection.busy = true;
     auto config = apply_set(interface_.config(), request.settings, public_key_of_);
     // Keys were in it.
     wipe(connection.received.data(), request.size);
     connection.received.erase(0, request.size);
-    if (!config) return reply(format_errno(config.error().error));
-    interface_.apply(std::move(*config), [reply](int error) { reply(format_errno(error)); });
+    if (!config) return answer(connection.id, format_errno(config.error().error));
+    is_setting_ = true;
+    interface_.apply(std::move(*config),
+                     [this, id = connection.id, alive = std::weak_ptr(alive_)](int error) {
+                         if (alive.expired()) return;
+                         is_setting_ = false;
+                         answer(id, format_errno(error));
+                         serve_waiting();
+                     });
+}
+
+void Server::serve_waiting() {
+    std::vector<uint64_t> ids;
+    for (const auto& [id, connection] : connections_)
+        ids.push_back(id);
+    for (const uint64_t id : ids) {
+        const auto found = connections_.find(id);
+        if (found != connections_.end()) serve(*found->second);
+    }
 }
 
 void Server::answer(uint64_t id, std::string text) {
