@@ -46,9 +46,6 @@ constexpr Duration kPause = std::chrono::milliseconds(20);
 constexpr Duration kLookWhileUp = std::chrono::seconds(1);
 constexpr Duration kLookWhileDown = std::chrono::milliseconds(50);
 
-// One worker owns the tunnel with all of its peers.
-constexpr uint32_t kWorkers = 1;
-
 int failed(const std::string& reason) {
     std::fprintf(stderr, "sluice: %s\n", reason.c_str());
     return cli::kFailed;
@@ -60,10 +57,11 @@ std::optional<io::EngineKind> engine_kind(config::Engine engine) {
 }
 
 Result<io::TunDevice> open_device(const WireguardSettings& settings) {
+    const uint32_t queues = worker::WorkerThreads::queues_of(settings.workers);
     if (!settings.tun_descriptor) {
-        return io::TunDevice::create_bare(settings.interface, kMtu, kWorkers);
+        return io::TunDevice::create_bare(settings.interface, kMtu, queues);
     }
-    auto device = io::TunDevice::adopt(*settings.tun_descriptor, kWorkers);
+    auto device = io::TunDevice::adopt(*settings.tun_descriptor, queues);
     if (!device) return fail("WG_TUN_FD: " + device.error().message);
     return device;
 }
@@ -76,8 +74,9 @@ class PlainInterface {
     // `report`: set if somebody waits for the start.
     int run(std::optional<StartReport> report) {
         if (auto opened = open(); !opened) return failed(opened.error().message);
-        workers_.start(kWorkers, engine_kind(settings_.engine),
-                       device_->take_queues(), clock_);
+        // As many as there are queues: a worker that owns no part of the tunnel has nothing to do.
+        const auto count = static_cast<uint32_t>(device_->queue_count());
+        workers_.start(count, engine_kind(settings_.engine), device_->take_queues(), clock_);
         int exit_code = cli::kDone;
         bool clean = false;
         node_.set_on_stopped([&](bool all_left) {
