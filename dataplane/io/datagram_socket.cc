@@ -1,11 +1,11 @@
 #include "dataplane/io/datagram_socket.h"
 
 #include <netinet/udp.h>
-#include <poll.h>
 
-#include <array>
 #include <cerrno>
 #include <cstring>
+
+#include "dataplane/io/udp_self_test.h"
 
 namespace sluice::io {
 
@@ -58,35 +58,15 @@ int configure(const Descriptor& socket, int family) {
     return 0;
 }
 
-// Sends three equal segments in one GSO call to a socket of our own and looks at what comes out.
-// Kernels have been seen to damage exactly the batch whose last segment is full. Returns what is
-// wrong; nothing if all is well or cannot be told (loopback is down).
-std::string gso_self_test() {
-    constexpr size_t kSegment = 100;
-    constexpr size_t kSegments = 3;
-    Descriptor receiver(::socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
-    Descriptor sender(::socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
-    SocketAddress address;
-    socklen_t length = to_kernel({*IpAddress::parse("127.0.0.1"), 0}, AF_INET, address);
-    if (!receiver.is_open() || !sender.is_open()) return {};
-    if (bind(receiver.get(), &address.any, length) != 0) return {};
-    if (getsockname(receiver.get(), &address.any, &length) != 0) return {};
-    if (connect(sender.get(), &address.any, length) != 0) return {};
-    std::array<uint8_t, kSegment * kSegments> sent;
-    for (size_t i = 0; i < sent.size(); ++i)
-        sent[i] = static_cast<uint8_t>(i * 7);
-    if (!set(sender, SOL_UDP, UDP_SEGMENT, kSegment)) return {};
-    if (send(sender.get(), sent.data(), sent.size(), 0) != static_cast<ssize_t>(sent.size())) {
-        return {};
-    }
-    for (size_t i = 0; i < kSegments; ++i) {
-        std::array<uint8_t, 2 * kSegment> got;
-        const ssize_t size = recv(receiver.get(), got.data(), got.size(), 0);
-        if (size != kSegment || std::memcmp(got.data(), &sent[i * kSegment], kSegment) != 0) {
-            return "the kernel damaged a test batch on loopback";
-        }
-    }
-    return {};
+// Once for the process: what a kernel does wrong it does wrong for every socket.
+const std::string& gso_fault() {
+    static const std::string kFault = udp_gso_fault();
+    return kFault;
+}
+
+const std::string& gro_fault() {
+    static const std::string kFault = gso_fault().empty() ? udp_gro_fault() : "";
+    return kFault;
 }
 
 void set_up_offloads(DatagramSocket& socket, const DatagramPortOptions& options) {
@@ -99,13 +79,15 @@ void set_up_offloads(DatagramSocket& socket, const DatagramPortOptions& options)
     } else if (getsockopt(socket.descriptor.get(), SOL_UDP, UDP_SEGMENT, &value, &length) != 0) {
         socket.gso.reason = "the kernel has no UDP_SEGMENT (Linux 4.18)";
     } else {
-        socket.gso.reason = gso_self_test();
+        if (options.self_test) socket.gso.reason = gso_fault();
         socket.gso.on = socket.gso.reason.empty();
     }
     if (!options.gro) {
         socket.gro.reason = "switched off";
     } else if (options.receive_buffer_bytes < kMergedBytesMax) {
         socket.gro.reason = "the receive buffers are too small for merged datagrams";
+    } else if (options.self_test && !gro_fault().empty()) {
+        socket.gro.reason = gro_fault();
     } else if (!set(socket.descriptor, SOL_UDP, UDP_GRO, 1)) {
         socket.gro.reason = "the kernel has no UDP_GRO (Linux 5.0): " + error_text(errno);
     } else {
