@@ -57,6 +57,15 @@ inline constexpr Duration kInitiationInterval = milliseconds(20);
 // the largest power of two below kInitiationInterval: coarser would make honest initiations equal.
 inline constexpr uint32_t kTimestampGranularityNs = 1u << 24;
 
+// What the wall clock may gain or lose between two handshakes without being called a jump: more than
+// any correction by small steps. Larger lets a clock that is wrong by so much through at once.
+inline constexpr Duration kClockSlewMax = seconds(60);
+// How long a jump must have stood before our timestamps follow it: a wrong time server is found out
+// within minutes, and to follow late costs nothing.
+inline constexpr Duration kClockTrustedAfter = seconds(600);
+// A clock before 2020 was never set; when it is, that is no jump.
+inline constexpr Duration kClockPlausible = seconds(1'577'836'800);
+
 // Counters behind the highest that are still accepted: the 8192-bit window of Linux, less the word
 // that is being filled. At 10 Gbit/s it spans 10 ms of reordering; smaller windows drop on paths
 // with several queues, larger ones cost 1 KB per doubling and session.

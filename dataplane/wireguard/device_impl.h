@@ -100,6 +100,7 @@ struct Device::Impl final : PeerTimersHandler {
     uint16_t mtu = 1420;
     CookieChecker cookies;
     LoadMeter load;
+    TimestampClock timestamp_clock;
     RateLimiter limiter;
 
     SessionPool sessions;                      // outlives the peers

@@ -118,7 +118,7 @@ void Device::Impl::initiate(Peer& peer, Attempt attempt, Now now, DeviceOutput& 
         }
     }
     wire::HandshakeInitiation message;
-    const Timestamp timestamp = next_timestamp(now.wall, peer.own_timestamp);
+    const Timestamp timestamp = next_timestamp(timestamp_clock.read(now), peer.own_timestamp);
     clear_handshake(peer);
     message.sender = new_index();
     if (!peer.handshake.create_initiation(own_key, identity_of(peer), timestamp, random, message)) {

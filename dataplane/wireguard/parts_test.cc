@@ -233,6 +233,48 @@ TEST_CASE("timestamps: TAI64N, rounded down, always later than the last") {
     CHECK(next_timestamp(wall + seconds(60), last) > last);
 }
 
+TEST_CASE("timestamps: a clock that jumps is believed when the jump has stood for ten minutes") {
+    const WallTime real{seconds(1'800'000'000)};
+    // The clock as it should read, `hours` ahead of it.
+    const auto at = [&](Duration elapsed, int64_t hours) {
+        return Now{kStart + elapsed, real + elapsed + seconds(hours * 3600)};
+    };
+    for (const int64_t jump : {int64_t{24 * 3650}, int64_t{1}, int64_t{-1}, int64_t{-24 * 3650}}) {
+        TimestampClock clock;
+        CHECK(clock.read(at(seconds(0), 0)) == real);
+        // It jumps, is set right, and jumps again: each time anew.
+        CHECK(clock.read(at(seconds(10), jump)) == real + seconds(10));
+        CHECK(clock.read(at(seconds(200), jump)) == real + seconds(200));
+        CHECK(clock.read(at(seconds(400), 0)) == real + seconds(400));
+        CHECK(clock.read(at(seconds(500), jump)) == real + seconds(500));
+        CHECK(clock.read(at(seconds(1099), jump)) == real + seconds(1099));
+        // It did not go away.
+        CHECK(clock.read(at(seconds(1100), jump)) == at(seconds(1100), jump).wall);
+        CHECK(clock.read(at(seconds(1101), jump)) == at(seconds(1101), jump).wall);
+    }
+    // From one wrong time to another: the second has to stand for itself.
+    TimestampClock clock;
+    clock.read(at(seconds(0), 0));
+    CHECK(clock.read(at(seconds(10), 100)) == real + seconds(10));
+    CHECK(clock.read(at(seconds(605), 5000)) == real + seconds(605));
+    CHECK(clock.read(at(seconds(700), 5000)) == real + seconds(700));
+}
+
+TEST_CASE(
+    "timestamps: a clock that is corrected a little, or set for the first time, is followed") {
+    const WallTime real{seconds(1'800'000'000)};
+    TimestampClock clock;
+    CHECK(clock.read({kStart, real}) == real);
+    CHECK(clock.read({kStart, real + seconds(59)}) == real + seconds(59));
+    CHECK(clock.read({kStart, real + seconds(118)}) == real + seconds(118));
+    CHECK(clock.read({kStart, real + seconds(60)}) == real + seconds(60));
+
+    TimestampClock unset;
+    CHECK(unset.read({kStart, WallTime(seconds(30))}) == WallTime(seconds(30)));
+    CHECK(unset.read({kStart, real}) == real);
+    CHECK(unset.read({kStart, real + seconds(3600)}) == real);
+}
+
 TEST_CASE("ECN: every cell of figure 4 of RFC 6040") {
     // Rows: inner Not-ECT, ECT(1), ECT(0), CE; columns: outer the same; -1: drop.
     const int expected[4][4] = {{0, 0, 0, -1}, {1, 1, 1, 3}, {2, 1, 2, 3}, {3, 3, 3, 3}};

@@ -4,6 +4,7 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
 
 #include "dataplane/base/bytes.h"
 #include "dataplane/base/time.h"
@@ -12,6 +13,41 @@
 namespace sluice::wireguard {
 
 using Timestamp = std::array<uint8_t, 12>;  // all zero: none; less than any real one
+
+// The wall clock as our initiations may show it. A peer never takes an initiation that is older
+// than the newest it saw, so one message made while the clock was years ahead would lock us out of
+// that peer from our next start on. A jump is therefore believed only after it has stood for
+// kClockTrustedAfter; until then time goes on from where it was, by the monotonic clock. What is
+// shown meanwhile is behind the wall clock, which does no harm: it still grows.
+// The first reading is believed, because there is nothing to hold it against.
+// Thread: one.
+class TimestampClock {
+  public:
+    WallTime read(Now now) {
+        const Duration offset = now.wall.time_since_epoch() - now.mono.time_since_epoch();
+        const bool known = believed_ && now.mono.time_since_epoch() + *believed_ >= kClockPlausible;
+        if (!known || near(offset, *believed_)) return believe(now, offset);
+        if (!claimed_ || !near(offset, *claimed_)) {
+            claimed_ = offset;
+            claimed_since_ = now.mono;
+        }
+        if (now.mono - claimed_since_ >= kClockTrustedAfter) return believe(now, offset);
+        return WallTime(now.mono.time_since_epoch() + *believed_);
+    }
+
+  private:
+    static bool near(Duration a, Duration b) { return (a < b ? b - a : a - b) <= kClockSlewMax; }
+    WallTime believe(Now now, Duration offset) {
+        believed_ = offset;
+        claimed_.reset();
+        return now.wall;
+    }
+
+    // Between the wall clock and the monotonic one.
+    std::optional<Duration> believed_;
+    std::optional<Duration> claimed_;  // after a jump, since when
+    Instant claimed_since_{};
+};
 
 // The wall clock rounded down to kTimestampGranularityNs, but always greater than `last`: a clock
 // that was set back would otherwise shut us out until it has caught up.

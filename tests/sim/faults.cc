@@ -30,6 +30,8 @@ static Duration mean_interval(Fault fault) {
             return 60s;
         case Fault::kPause:
             return 100s;
+        case Fault::kClockJump:
+            return 60s;
         case Fault::kReconfigure:
             return 40s;
         case Fault::kNewPresharedKey:

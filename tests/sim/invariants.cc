@@ -250,6 +250,7 @@ void Invariants::note_initiation(const Call& call) {
     if (call.now.mono - with.accepted_at < 20ms) {
         fail(Invariant::kInitiationRate, "two initiations accepted within 20 ms");
     }
+    if (origin.wrong_clock) coverage_.done(Deed::kWrongClock);
     with.greatest_accepted = origin.number;
     with.accepted_at = call.now.mono;
     with.keys_since = call.now.mono;

@@ -32,7 +32,7 @@ void World::heal() {
     network_.heal();
     log_.line(clock_.mono(), 0, [] { return std::string("(everything heals)"); });
     for (const auto& node : nodes_) {
-        node->paused_until = clock_.mono();
+        node->paused_until = node->wrong_until = clock_.mono();
         boot(*node);
         resume(*node);
     }

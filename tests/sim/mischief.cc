@@ -33,6 +33,7 @@ void World::strike(const Event& event) {
         case Fault::kRoam:
         case Fault::kRestart:
         case Fault::kPause:
+        case Fault::kClockJump:
         case Fault::kReconfigure:
         case Fault::kNewPresharedKey:
         case Fault::kRemovePeer:
@@ -108,6 +109,12 @@ void World::strike_node(Fault fault) {
             if (!awake(node)) return;
             pause(node, dice_.about(Duration(50s)) + 1ms);
             break;
+        case Fault::kClockJump:
+            if (!awake(node) || node.clock_is_wrong(clock_.mono())) return;
+            node.wall_jump =
+                dice_.between(Duration(1h), Duration(87600h)) * (dice_.below(2) == 0 ? 1 : -1);
+            node.wrong_until = clock_.mono() + dice_.about(Duration(60s));
+            break;
         case Fault::kReconfigure:
             if (!awake(node)) return;
             configure(node, true);
@@ -131,6 +138,9 @@ void World::restart(SimNode& node, Duration down) {
     node.up = false;
     node.forget_tick();
     ++node.restarts;
+    // A node that starts with a wrong clock is locked out by its own earlier timestamps, or by
+    // these later: nobody can help that, so it starts with a right one.
+    node.wrong_until = Instant::min();
     invariants_->node_restarted(node.number(), clock_.mono());
     events_.push(clock_.mono() + down, EventKind::kBoot, node.number());
 }

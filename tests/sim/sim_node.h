@@ -92,7 +92,12 @@ class SimNode {
     uint32_t number() const { return number_; }
     const KeyPair& keys() const { return keys_; }
     const FirstMac& mac() const { return mac_; }
-    Now now(Now world) const { return {world.mono, world.wall + wall_skew_}; }
+    // What its clocks read. A wall clock that jumped is set right again after a while.
+    Now now(Now world) const {
+        return {world.mono,
+                world.wall + wall_skew_ + (clock_is_wrong(world.mono) ? wall_jump : Duration())};
+    }
+    bool clock_is_wrong(Instant now) const { return now < wrong_until; }
     std::vector<SimPeer>& peers() { return peers_; }
     const std::vector<SimPeer>& peers() const { return peers_; }
     SimPeer* peer(uint32_t node);
@@ -118,6 +123,8 @@ class SimNode {
     void forget_tick() { tick_at = tick_for = kNever; }
     bool settings_pending = false;  // changed while it was paused
     uint32_t restarts = 0;
+    Duration wall_jump{};
+    Instant wrong_until = Instant::min();
 
     // The inner networks of a node: all of 10.98.N.0/24 and fd98:N::/64.
     static IpAddress inner_address(uint32_t node, bool v4, uint8_t host);
