@@ -5,7 +5,7 @@
 #include <cerrno>
 #include <cstring>
 
-#include "dataplane/io/udp_self_test.h"
+#include "dataplane/io/udp_probe.h"
 
 namespace sluice::io {
 

@@ -4,7 +4,7 @@
 
 #include <catch2/catch.hpp>
 
-#include "dataplane/io/udp_self_test.h"
+#include "dataplane/io/udp_probe.h"
 
 namespace sluice::io {
 

@@ -1,4 +1,4 @@
-#include "dataplane/io/udp_self_test.h"
+#include "dataplane/io/udp_probe.h"
 
 #include <netinet/in.h>
 #include <netinet/udp.h>
