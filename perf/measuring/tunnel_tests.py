@@ -14,7 +14,7 @@ from harness import cleanup
 from harness.waiting import until
 
 from . import cpu, tunnels
-from .tunnels import CLIENT_INNER, NODE_INNER, Program, Sluice, Stage, Tunnel
+from .tunnels import CLIENT_INNER, NODE_INNER, Program, Stage, Tunnel
 
 _IPERF_PORT = 5201
 # The same everywhere, whatever the machine prefers: with pacing (bbr) the timer would be measured, too.
@@ -53,7 +53,7 @@ LATENCY, HANDSHAKES, MEMORY = "latency", "handshakes", "memory"
 class Bench:
     """A program on the stage, with the client's program at the other end, and a session between them."""
 
-    def __init__(self, stage: Stage, program: Program | Sluice, client: Program | Sluice, sizes: Sizes):
+    def __init__(self, stage: Stage, program: Program, client: Program, sizes: Sizes):
         self.stage, self.sizes = stage, sizes
         self.node = stage.node_tunnel(program)
         self.node.configure(stage.client_as_peer())
@@ -129,7 +129,7 @@ def _per_gb(spent: dict, size: int) -> dict:
                     "machine_s_per_gb": spent["machine_s"] / gigabytes}
 
 
-def run_bulk(stage: Stage, program: Program | Sluice, client: Program | Sluice, sizes: Sizes,
+def run_bulk(stage: Stage, program: Program, client: Program, sizes: Sizes,
              wanted: Callable[[str], bool]) -> Iterator[tuple[str, dict]]:
     """Everything that one session with one client is enough for."""
     bench = Bench(stage, program, client, sizes)
@@ -150,7 +150,7 @@ def run_bulk(stage: Stage, program: Program | Sluice, client: Program | Sluice, 
         bench.stop()
 
 
-def run_many(stage: Stage, program: Program | Sluice, sizes: Sizes, peers: str) -> dict:
+def run_many(stage: Stage, program: Program, sizes: Sizes, peers: str) -> dict:
     """All devices of a large network at once: memory before and after, and how fast they are answered."""
     node = stage.node_tunnel(program)
     with contextlib.ExitStack() as stack:

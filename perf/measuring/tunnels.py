@@ -14,13 +14,12 @@ import resource
 import shutil
 import subprocess
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Sequence
+from typing import Mapping, Sequence
 
 from harness import cleanup, network, processes
 from harness.network import Namespace
-from harness.node import toml
 from harness.waiting import until
 from harness.wireguard import KeyPair
 
@@ -45,45 +44,22 @@ class Program:
     name: str
     path: Path
     arguments: Sequence[str] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
     built_version: str = ""  # when it is known better than the program does
+    version_word: str = "--version"
 
     def start(self, tunnel: "Tunnel") -> processes.Process:
-        return tunnel.namespace.start([str(self.path), "-f", *self.arguments, tunnel.interface], tunnel.log)
+        return tunnel.namespace.start([str(self.path), *self.arguments, "-f", tunnel.interface], tunnel.log,
+                                      environment={**os.environ, **self.environment})
 
     def version(self) -> str:
-        return self.built_version or machine.version_of([str(self.path), "--version"])
-
-
-@dataclass(frozen=True)
-class Sluice:
-    """As a node that has a tunnel and nothing else."""
-
-    name: str
-    path: Path
-    engine: str = "auto"
-    workers: int = 0
-
-    def start(self, tunnel: "Tunnel") -> processes.Process:
-        folder = tunnel.folder / f"sluice-{tunnel.interface}"
-        folder.mkdir()
-        config = folder / "sluice.toml"
-        config.write_text(toml({
-            "node": {"name": tunnel.interface, "ip": NODE, "state_dir": folder, "workers": self.workers},
-            "io": {"engine": self.engine},
-            "wireguard": {"interface": tunnel.interface, "addresses": [f"{tunnel.inner}/24"], "mtu": MTU,
-                          "listen_port": tunnel.port},
-            "control": {"socket": folder / "control.sock"},
-        }))
-        return tunnel.namespace.start([str(self.path), "run", "--config", str(config)], tunnel.log)
-
-    def version(self) -> str:
-        return machine.version_of([str(self.path), "version"])
+        return self.built_version or machine.version_of([str(self.path), self.version_word])
 
 
 class Tunnel:
     """One end: a program that runs, with an interface that is configured by wg and ip."""
 
-    def __init__(self, program: Program | Sluice, namespace: Namespace, folder: Path, keys: KeyPair, inner: str,
+    def __init__(self, program: Program, namespace: Namespace, folder: Path, keys: KeyPair, inner: str,
                  port: int):
         self.program, self.namespace, self.folder, self.keys = program, namespace, folder, keys
         self.inner, self.port = inner, port
@@ -160,10 +136,10 @@ class Stage:
         shutil.copy2(program, copy)
         return copy
 
-    def node_tunnel(self, program: Program | Sluice) -> Tunnel:
+    def node_tunnel(self, program: Program) -> Tunnel:
         return Tunnel(program, self.node, self.folder, self.node_keys, NODE_INNER, PORT)
 
-    def client_tunnel(self, program: Program | Sluice) -> Tunnel:
+    def client_tunnel(self, program: Program) -> Tunnel:
         tunnel = Tunnel(program, self.client, self.folder, self.client_keys, CLIENT_INNER, PORT)
         tunnel.configure(peer(self.node_keys.public, f"{NODE_INNER}/32", f"{NODE}:{PORT}"))
         return tunnel
@@ -196,12 +172,16 @@ SLUICES = tuple(f"sluice{engine}{workers}" for engine in ("", "-epoll", "-io_uri
 NAMES = (*_PEERS, DEBIAN, *SLUICES)
 
 
-def program_named(name: str, sluice: Path) -> Program | Sluice | str:
+def program_named(name: str, sluice: Path) -> Program | str:
     """The program, or why it cannot be had."""
     if name in SLUICES:
         _, *words = name.split("-")
-        workers = int(words.pop()) if words and words[-1].isdigit() else 0
-        return Sluice(name, sluice, words[0] if words else "auto", workers)
+        environment = {}
+        if words and words[-1].isdigit():
+            environment["SLUICE_WORKERS"] = words.pop()
+        if words:
+            environment["SLUICE_ENGINE"] = words[0]
+        return Program(name, sluice, ["wireguard"], environment, version_word="version")
     if name == DEBIAN:
         found = shutil.which("wireguard-go")
         return Program(name, Path(found)) if found else "there is no wireguard-go in the path"
@@ -211,4 +191,4 @@ def program_named(name: str, sluice: Path) -> Program | Sluice | str:
     if done.returncode:
         return done.stderr.strip()
     path = Path(done.stdout.strip())
-    return Program(name, path, arguments, path.parent.name.removeprefix(f"{known_as}-"))
+    return Program(name, path, arguments, built_version=path.parent.name.removeprefix(f"{known_as}-"))
