@@ -47,6 +47,8 @@ Device::Impl::Impl(Options options_in, Random& random_in, DropCounters& drops_in
       limiter(random_in),
       directory(std::make_shared<PeerDirectory>(PublicKey{})) {
     SLUICE_CHECK(options.worker < options.workers && options.workers <= kWorkersMax);
+    // What the clock said at the start is what later jumps are measured against.
+    timestamp_clock.read(now);
 }
 
 Device::Impl::~Impl() = default;

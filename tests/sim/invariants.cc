@@ -220,6 +220,12 @@ void Invariants::check_refused(const Call& call, const Claim& claim) {
     if (call.result == DropReason::kSessionExpired) coverage_.done(Deed::kExpiredRefused);
     if (call.result == DropReason::kHandshakeFlood) coverage_.done(Deed::kInitiationTooSoon);
     if (claim.fresh && datagram.origin.kind == MessageKind::kData) check_honest(call, claim);
+    // Timestamps show steps of 17 ms, so after a restart within that time two may be equal.
+    if (call.result == DropReason::kHandshakeReplayed && claim.fresh &&
+        datagram.origin.made_at >=
+            ledger_.dealings(node_, datagram.origin.node).greatest_made_at + 20ms) {
+        fail(Invariant::kHonestAccepted, "a peer is locked out by its own earlier timestamp");
+    }
     // Something genuine that came too late may make a node tidy up; nothing else may.
     const bool may_tidy = claim.genuine && claim.fresh;
     for (size_t i = 0; i < call.node.peers().size(); ++i) {
@@ -252,6 +258,7 @@ void Invariants::note_initiation(const Call& call) {
     }
     if (origin.wrong_clock) coverage_.done(Deed::kWrongClock);
     with.greatest_accepted = origin.number;
+    with.greatest_made_at = origin.made_at;
     with.accepted_at = call.now.mono;
     with.keys_since = call.now.mono;
     with.unanswered_since.reset();

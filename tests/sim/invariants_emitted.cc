@@ -97,6 +97,7 @@ Origin Invariants::emitted_initiation(const Call& call, const Emitted& emitted, 
     }
     with.last_initiation = origin.number = ++initiations_;
     origin.epoch = with.epoch;
+    origin.made_at = now;
     origin.wrong_clock = call.node.clock_is_wrong(now);
     with.initiation_open = true;
     with.initiation_at = with.attempt_at = with.keys_since = now;

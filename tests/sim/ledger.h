@@ -66,6 +66,7 @@ struct Dealings {
     Instant attempt_at{};            // initiation or response sent, or no buffer was there for it
     Instant series_since{};          // first of the open initiations in a row
     uint64_t greatest_accepted = 0;  // initiation of the peer
+    Instant greatest_made_at{};      // that one
     Instant accepted_at{};
     Instant keys_since{};  // the last handshake message made or session begun
     std::optional<Instant> unanswered_since;

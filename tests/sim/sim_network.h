@@ -37,6 +37,7 @@ struct Origin {
     uint64_t counter = 0;       // of data
     uint32_t epoch = 0;         // of an initiation: how often its maker had forgotten the peer
     bool intact = false;        // the bytes are those that were made
+    Instant made_at{};          // an initiation
     bool wrong_clock = false;   // of an initiation: made while its maker's wall clock was wrong
     bool second_mac = false;    // it carries one, undamaged
     CookieNote cookie{};        // of a cookie reply; or what the second MAC was made with
