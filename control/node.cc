@@ -69,6 +69,13 @@ void keep_what_needs_a_restart(const config::Config& running, config::Config& ne
     keep(next.node.workers, running.node.workers, "workers");
     keep(next.engine, running.engine, "engine");
     keep(next.socket, running.socket, "socket");
+    keep(next.offloads.udp_gso, running.offloads.udp_gso, "udp_gso");
+    keep(next.offloads.udp_gro, running.offloads.udp_gro, "udp_gro");
+    keep(next.offloads.tun_tso, running.offloads.tun_tso, "tun_tso");
+    keep(next.offloads.tun_uso, running.offloads.tun_uso, "tun_uso");
+    keep(next.offloads.tcp_coalescing, running.offloads.tcp_coalescing, "tcp_coalescing");
+    keep(next.offloads.udp_coalescing, running.offloads.udp_coalescing, "udp_coalescing");
+    keep(next.offloads.aead, running.offloads.aead, "aead");
 }
 
 }  // namespace

@@ -284,17 +284,21 @@ TEST_CASE("what takes a restart is refused or kept, and told") {
           "f.toml: [wireguard] was removed; the tunnel is made and ended with the process, so "
           "restart it\n");
 
-    world.write(renamed("two") + "[io]\nengine = \"epoll\"\n[control]\nsocket = \"/x\"\n");
+    world.write(renamed("two") +
+                "[io]\nengine = \"epoll\"\n[control]\nsocket = \"/x\"\n"
+                "[offloads]\ntun_uso = false\naead = \"openssl\"\n");
     for (int i = 0; i < 2; ++i) {  // the second time too: the file still says it
         const LoadOutcome outcome = world.reload();
         CHECK(outcome.ok);
         CHECK(
             world.told(outcome.warnings) ==
             "f.toml:10:10: warning: \"engine\" has changed, which takes effect at the next start\n"
-            "f.toml:12:10: warning: \"socket\" has changed, which takes effect at the next "
-            "start\n");
+            "f.toml:12:10: warning: \"socket\" has changed, which takes effect at the next start\n"
+            "f.toml:14:11: warning: \"tun_uso\" has changed, which takes effect at the next start\n"
+            "f.toml:15:8: warning: \"aead\" has changed, which takes effect at the next start\n");
     }
     CHECK(world.node->config().engine.value == config::Engine::kAuto);
+    CHECK(world.node->snapshot()->offloads == contract::OffloadConfig{});
     CHECK(world.node->snapshot()->node_name == "two");
 }
 

@@ -438,6 +438,31 @@ connections = 0
 f:3:11: "headers" is 1; it must be from 8 to 1000
 f:4:15: "connections" is 0; it must be from 1 to 1000000
 )"},
+    {"offloads that are neither auto nor on nor off",
+     R"([offloads]
+udp_gso = "on"
+udp_gro = 1
+tun_tso = "false"
+tcp_coalesing = false
+udp_coalescing = ["auto"]
+aead = "boringssl"
+)",
+     R"(f:2:11: "udp_gso" is "on"; it must be "auto", true or false
+f:3:11: "udp_gro" is a whole number; it must be "auto", true or false
+f:4:11: "tun_tso" is "false"; it must be "auto", true or false
+f:5:1: unknown key "tcp_coalesing" in [offloads]; did you mean "tcp_coalescing"?
+f:6:18: "udp_coalescing" is a list; it must be "auto", true or false
+f:7:8: "aead" is "boringssl"; it must be one of "auto", "ipsec-mb", "openssl"
+)"},
+    {"offloads in every form",
+     R"([offloads]
+udp_gso = "auto"
+udp_gro = true
+tun_uso = false
+aead = "ipsec-mb"
+)",
+     R"(f: warning: there is neither [wireguard] nor [[listeners]]; the node will do nothing
+)"},
     {"socket path",
      R"([control]
 socket = "sluice.sock"

@@ -60,7 +60,7 @@ f:3:41: unknown key "wieght" in [[backends.servers]]; did you mean "weight"?
     {"a quoted key with a dot is no path",
      R"("node.name" = "x"
 )",
-     R"(f:1:1: unknown key "node.name" at the top of the file; known here: node, io, wireguard, listeners, tls, certificates, forward_auth, routes, backends, limits, dpdk, control, metrics, log
+     R"(f:1:1: unknown key "node.name" at the top of the file; known here: node, io, wireguard, listeners, tls, certificates, forward_auth, routes, backends, offloads, limits, dpdk, control, metrics, log
 )"},
     {"wrong types",
      R"([node]

@@ -84,6 +84,22 @@ struct Backend {
     size_t servers_written = 0;  // also those that could not be read
 };
 
+// As contract::OffloadConfig, with places.
+struct Offloads {
+    Located<contract::Wanted> udp_gso;
+    Located<contract::Wanted> udp_gro;
+    Located<contract::Wanted> tun_tso;
+    Located<contract::Wanted> tun_uso;
+    Located<contract::Wanted> tcp_coalescing;
+    Located<contract::Wanted> udp_coalescing;
+    Located<contract::AeadLibrary> aead;
+
+    contract::OffloadConfig values() const {
+        return {udp_gso.value,        udp_gro.value,        tun_tso.value, tun_uso.value,
+                tcp_coalescing.value, udp_coalescing.value, aead.value};
+    }
+};
+
 enum class LogLevel : uint8_t { kDebug, kInfo, kWarning, kError };
 
 struct Config {
@@ -96,6 +112,7 @@ struct Config {
     std::vector<Certificate> certificates;
     std::vector<Route> routes;
     std::vector<Backend> backends;
+    Offloads offloads;
     contract::HttpLimits limits;
     Located<std::string> socket{"/run/sluice/control.sock", {}};
     LogLevel log_level = LogLevel::kInfo;

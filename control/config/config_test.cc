@@ -114,6 +114,7 @@ TEST_CASE("the manual's values are the defaults") {
     CHECK(manual.limits.idle_timeout == empty.limits.idle_timeout);
     CHECK(manual.limits.progress_timeout == empty.limits.progress_timeout);
     CHECK(manual.limits.connections_max == empty.limits.connections_max);
+    CHECK(manual.offloads.values() == empty.offloads.values());
     CHECK(manual.socket.value == empty.socket.value);
     CHECK(manual.log_level == empty.log_level);
     CHECK_FALSE(manual.wireguard);

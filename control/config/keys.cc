@@ -80,6 +80,15 @@ constexpr auto kKeys = std::to_array<Key>({
     {"backends.health.interval", Kind::kText},
     {"backends.health.timeout", Kind::kText},
 
+    {"offloads", Kind::kTable},
+    {"offloads.udp_gso", Kind::kSwitch},
+    {"offloads.udp_gro", Kind::kSwitch},
+    {"offloads.tun_tso", Kind::kSwitch},
+    {"offloads.tun_uso", Kind::kSwitch},
+    {"offloads.tcp_coalescing", Kind::kSwitch},
+    {"offloads.udp_coalescing", Kind::kSwitch},
+    {"offloads.aead", Kind::kText},
+
     {"limits", Kind::kTable},
     {"limits.head_bytes", Kind::kInteger},
     {"limits.headers", Kind::kInteger},
@@ -119,6 +128,8 @@ std::string_view wanted(Kind kind) {
             return "true or false";
         case Kind::kTextOrInteger:
             return "a string or a whole number";
+        case Kind::kSwitch:
+            return "\"auto\", true or false";
     }
     return "another type";
 }
@@ -265,6 +276,8 @@ bool fits(const Value& value, Kind kind) {
             return value.boolean() != nullptr;
         case Kind::kTextOrInteger:
             return value.text() != nullptr || value.integer() != nullptr;
+        case Kind::kSwitch:
+            return value.text() != nullptr || value.boolean() != nullptr;
     }
     return false;
 }

@@ -19,6 +19,7 @@ enum class Kind : uint8_t {
     kInteger,        //
     kBoolean,        //
     kTextOrInteger,  //
+    kSwitch,         // "auto", true or false
 };
 
 struct Key {

@@ -65,6 +65,7 @@ class Reader {
             read_route(*value);
         for (const Value* const value : top().tables("backends"))
             read_backend(*value);
+        read_offloads();
         read_limits();
         read_rest();
         return std::move(config_);
@@ -297,6 +298,23 @@ class Reader {
         if (!server) return;
         server->value.weight = weight.value;
         backend.servers.push_back(std::move(*server));
+    }
+
+    void read_offloads() {
+        static constexpr auto kLibraries = std::to_array<Choice<contract::AeadLibrary>>({
+            {"auto", contract::AeadLibrary::kAuto},
+            {"ipsec-mb", contract::AeadLibrary::kIpsecMb},
+            {"openssl", contract::AeadLibrary::kOpenssl},
+        });
+        Offloads& offloads = config_.offloads;
+        TableReader table = reader(section("offloads").table);
+        table.wanted("udp_gso", offloads.udp_gso);
+        table.wanted("udp_gro", offloads.udp_gro);
+        table.wanted("tun_tso", offloads.tun_tso);
+        table.wanted("tun_uso", offloads.tun_uso);
+        table.wanted("tcp_coalescing", offloads.tcp_coalescing);
+        table.wanted("udp_coalescing", offloads.udp_coalescing);
+        table.choice<contract::AeadLibrary>("aead", kLibraries, offloads.aead);
     }
 
     void read_limits() {

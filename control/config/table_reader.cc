@@ -49,6 +49,19 @@ void TableReader::duration(std::string_view key, Located<Duration>& into) {
     parsed(key, parse_duration, into);
 }
 
+void TableReader::wanted(std::string_view key, Located<contract::Wanted>& into) {
+    const Value* const value = find(key);
+    if (value == nullptr) return;
+    if (const bool* const on = value->boolean()) {
+        into = {*on ? contract::Wanted::kOn : contract::Wanted::kOff, value->at};
+    } else if (value->text() != nullptr && *value->text() == "auto") {
+        into = {contract::Wanted::kAuto, value->at};
+    } else if (value->text() != nullptr) {
+        diagnostics_.error(value->at, in_quotes(key) + " is " + in_quotes(*value->text()) +
+                                          "; it must be \"auto\", true or false");
+    }
+}
+
 std::vector<const Value*> TableReader::tables(std::string_view key) const {
     std::vector<const Value*> result;
     const Value* const list = find(key);

@@ -16,6 +16,7 @@
 #include "control/config/document.h"
 #include "dataplane/base/result.h"
 #include "dataplane/base/time.h"
+#include "dataplane/contract/snapshot.h"
 
 namespace sluice::config {
 
@@ -45,6 +46,8 @@ class TableReader {
     // The name of a file or folder: not empty.
     void path(std::string_view key, Located<std::string>& into);
     void duration(std::string_view key, Located<Duration>& into);
+    // "auto", true or false.
+    void wanted(std::string_view key, Located<contract::Wanted>& into);
 
     template <typename Int>
     void integer(std::string_view key, int64_t low, int64_t high, Located<Int>& into) {

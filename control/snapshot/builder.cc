@@ -119,6 +119,7 @@ Builder::Built Builder::build(const config::Loaded& loaded) const {
     }
     compile_routes(from, *to);
     to->limits = from.limits;
+    to->offloads = from.offloads.values();
     if (current_ && digest_of(*to) == digest_) return {current_, false};
     return {std::move(to), true};
 }

@@ -68,6 +68,14 @@ head_timeout = "3s"
 idle_timeout = "4s"
 progress_timeout = "5s"
 connections = 7
+[offloads]
+udp_gso = false
+udp_gro = true
+tun_tso = false
+tun_uso = true
+tcp_coalescing = false
+udp_coalescing = true
+aead = "openssl"
 )";
 
 class Fixture {
@@ -157,6 +165,14 @@ TEST_CASE("a snapshot holds what the file says") {
     CHECK(made.limits.idle_timeout == std::chrono::seconds(4));
     CHECK(made.limits.progress_timeout == std::chrono::seconds(5));
     CHECK(made.limits.connections_max == 7);
+    using contract::Wanted;
+    CHECK(made.offloads == contract::OffloadConfig{.udp_gso = Wanted::kOff,
+                                                   .udp_gro = Wanted::kOn,
+                                                   .tun_tso = Wanted::kOff,
+                                                   .tun_uso = Wanted::kOn,
+                                                   .tcp_coalescing = Wanted::kOff,
+                                                   .udp_coalescing = Wanted::kOn,
+                                                   .aead = contract::AeadLibrary::kOpenssl});
 }
 
 TEST_CASE("the same content makes no new generation, whatever the file looks like") {

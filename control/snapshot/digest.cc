@@ -106,6 +106,15 @@ void hash(Hasher& to, const contract::HttpLimits& limits) {
     to.number(limits.connections_max);
 }
 
+void hash(Hasher& to, const contract::OffloadConfig& offloads) {
+    for (const contract::Wanted wanted :
+         {offloads.udp_gso, offloads.udp_gro, offloads.tun_tso, offloads.tun_uso,
+          offloads.tcp_coalescing, offloads.udp_coalescing}) {
+        to.number(static_cast<uint64_t>(wanted));
+    }
+    to.number(static_cast<uint64_t>(offloads.aead));
+}
+
 }  // namespace
 
 Digest digest_of(const contract::Snapshot& snapshot) {
@@ -128,6 +137,7 @@ Digest digest_of(const contract::Snapshot& snapshot) {
     });
     to.list(snapshot.backends, [&](const contract::BackendConfig& backend) { hash(to, backend); });
     hash(to, snapshot.limits);
+    hash(to, snapshot.offloads);
     return to.finish();
 }
 

@@ -37,7 +37,7 @@ struct ServerReport {
 
 // One switchable speed-up of the data path and what became of it on this machine.
 struct OffloadReport {
-    std::string name;    // "udp_gso", "udp_gro", "tun_tso", ...
+    std::string name;    // as its switch in the configuration: "udp_gso", "tun_tso", ...
     std::string state;   // "on", "off", "unsupported"
     std::string reason;  // why it is not on; empty when it is
     uint64_t uses = 0;

@@ -118,6 +118,28 @@ struct HttpLimits {
     uint32_t connections_max = 20000;                      // per worker
 };
 
+// What the configuration says of a speed-up that has a switch.
+enum class Wanted : uint8_t {
+    kAuto,  // used where there is one and the self-test finds it right
+    kOn,    // used where there is one
+    kOff,
+};
+
+enum class AeadLibrary : uint8_t { kAuto, kIpsecMb, kOpenssl };
+
+// The speed-ups of the tunnel's data path. Taken when the node starts, and then for good.
+struct OffloadConfig {
+    Wanted udp_gso = Wanted::kAuto;         // outer datagrams leave in batches
+    Wanted udp_gro = Wanted::kAuto;         // and arrive in batches
+    Wanted tun_tso = Wanted::kAuto;         // inner TCP comes from the kernel uncut
+    Wanted tun_uso = Wanted::kAuto;         // and inner UDP
+    Wanted tcp_coalescing = Wanted::kAuto;  // inner TCP is joined for the kernel
+    Wanted udp_coalescing = Wanted::kAuto;  // and inner UDP
+    AeadLibrary aead = AeadLibrary::kAuto;
+
+    friend bool operator==(const OffloadConfig&, const OffloadConfig&) = default;
+};
+
 struct Snapshot {
     uint64_t generation = 0;
     std::string node_name;
@@ -127,6 +149,7 @@ struct Snapshot {
     std::vector<RouteConfig> routes;
     std::vector<BackendConfig> backends;
     HttpLimits limits;
+    OffloadConfig offloads;
 };
 
 }  // namespace sluice::contract

@@ -44,7 +44,8 @@ struct Coalescer::Impl {
     Flow* find(const Candidate& candidate);
 
     Options options;
-    uint64_t coalesced = 0;
+    uint64_t coalesced_tcp = 0;
+    uint64_t coalesced_udp = 0;
     std::unique_ptr<uint8_t[]> memory;
     std::vector<Flow> flows;  // one more than may be open, so that there is always a spare one
     std::vector<Flow*> open;  // by age, oldest first
@@ -79,8 +80,11 @@ Flow* Coalescer::Impl::find(const Candidate& candidate) {
 }
 
 void Coalescer::Impl::emit(Flow& flow, CoalescerOutput& out) {
-    if (flow.packets() > 1) coalesced += flow.packets();
+    const size_t packets = flow.packets();
     const Offload offload = flow.finish();
+    if (packets > 1) {
+        (offload.gso_type == Offload::kGsoUdpL4 ? coalesced_udp : coalesced_tcp) += packets;
+    }
     out.on_packet(offload, static_cast<uint16_t>(flow.header_size()), {flow.memory(), flow.used()});
     open.erase(std::ranges::find(open, &flow));
     idle.push_back(&flow);
@@ -183,8 +187,18 @@ void Coalescer::flush(CoalescerOutput& out) {
         impl.emit(*impl.open.front(), out);
 }
 
-uint64_t Coalescer::coalesced_packets() const {
-    return impl_->coalesced;
+void Coalescer::set_joining(bool tcp, bool udp) {
+    SLUICE_CHECK(!impl_->lent && impl_->open.empty());
+    impl_->options.tcp = tcp;
+    impl_->options.udp = udp;
+}
+
+uint64_t Coalescer::coalesced_tcp() const {
+    return impl_->coalesced_tcp;
+}
+
+uint64_t Coalescer::coalesced_udp() const {
+    return impl_->coalesced_udp;
 }
 
 }  // namespace sluice::tunnel

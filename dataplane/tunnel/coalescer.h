@@ -67,8 +67,14 @@ class Coalescer {
     // Gives out everything that is still being built: at the end of a batch, so that nothing waits.
     void flush(CoalescerOutput& out);
 
+    // Joins or no longer joins packets of these protocols, whatever the options said. Only right
+    // after flush().
+    void set_joining(bool tcp, bool udp);
+
     // How many packets have left inside a super-packet with others.
-    uint64_t coalesced_packets() const;
+    uint64_t coalesced_packets() const { return coalesced_tcp() + coalesced_udp(); }
+    uint64_t coalesced_tcp() const;
+    uint64_t coalesced_udp() const;
 
   private:
     struct Impl;
