@@ -1,5 +1,6 @@
 """A stock WireGuard end: Debian's wireguard-go, configured with `wg`."""
 
+import socket
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Sequence
@@ -37,6 +38,17 @@ class Peer:
     persistent_keepalive: int | None = None
 
 
+def is_answered(control: Path) -> bool:
+    """Whether an implementation listens there. One that has only made the file so far would lose it:
+    wg(8) removes sockets that refuse it."""
+    with socket.socket(socket.AF_UNIX) as asking:
+        try:
+            asking.connect(str(control))
+        except OSError:
+            return False
+    return True
+
+
 @dataclass
 class WireguardClient:
     namespace: Namespace
@@ -56,7 +68,7 @@ class WireguardClient:
         cleanup.later(lambda: control.unlink(missing_ok=True))
         self.process = self.namespace.start(["wireguard-go", "-f", self.interface],
                                             self.directory / f"{self.interface}.log")
-        until(control.exists, f"wireguard-go opens {control}")
+        until(lambda: is_answered(control), f"wireguard-go opens {control}")
         port = ["listen-port", str(self.listen_port)] if self.listen_port else []
         self.wg("set", self.interface, "private-key", self._secret("private", self.keys.private), *port)
         for peer in peers:
