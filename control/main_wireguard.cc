@@ -101,6 +101,13 @@ class PlainInterface {
 
   private:
     Result<void> open() {
+        // Before the socket, so that no signal leaves it behind, and before the threads, which
+        // inherit that these are blocked.
+        if (auto handled = loop_->handle_signals({SIGHUP, SIGTERM, SIGINT},
+                                                 [this](int) { end("a signal says so"); });
+            !handled) {
+            return handled;
+        }
         auto device = open_device(settings_);
         if (!device) return std::unexpected(device.error());
         device_ = std::move(*device);
@@ -113,12 +120,6 @@ class PlainInterface {
         }
         tunnel_.emplace(node_, device_->interface(), state_of(link));
         if (auto opened = open_socket(); !opened) return opened;
-        // Before the threads, which inherit that these are blocked.
-        if (auto handled = loop_->handle_signals({SIGHUP, SIGTERM, SIGINT},
-                                                 [this](int) { end("a signal says so"); });
-            !handled) {
-            return handled;
-        }
         loop_->watch(watch_->descriptor(), EPOLLIN, [this](uint32_t) { look_at_device(); });
         look_again_later(link);
         return {};
@@ -133,17 +134,20 @@ class PlainInterface {
             socket_ = std::move(*adopted);
         } else {
             const Instant deadline = clock_.now().mono + kPatience;
-            while (uapi::Server::is_served(name) && clock_.now().mono < deadline)
+            while (uapi::Server::is_served(name) && clock_.now().mono < deadline && !is_ending_)
                 loop_->turn(kPause);
+            if (is_ending_) return fail("ended by a signal while it started");
             auto opened = uapi::Server::open(*loop_, *tunnel_, name, config::public_key_of);
             if (!opened) return std::unexpected(opened.error());
             socket_ = std::move(*opened);
         }
         const std::string& path = socket_->path();
         if (path.empty()) return {};
-        folder_watch_.emplace(*loop_, path.substr(0, std::max<size_t>(path.rfind('/'), 1)), [this] {
-            if (!socket_->has_its_file()) end("its socket was removed");
-        });
+        const auto look = [this] {
+            if (socket_ && !socket_->has_its_file()) end("its socket was removed");
+        };
+        folder_watch_.emplace(*loop_, path.substr(0, std::max<size_t>(path.rfind('/'), 1)), look);
+        loop_->post(look);  // it may have gone before anybody watched
         return {};
     }
 
@@ -172,7 +176,7 @@ class PlainInterface {
         is_ending_ = true;
         log::info("ending, because " + reason);
         loop_->cancel(look_timer_);
-        loop_->forget(watch_->descriptor());
+        if (watch_) loop_->forget(watch_->descriptor());
         folder_watch_.reset();
         socket_.reset();
         node_.stop();

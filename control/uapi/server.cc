@@ -9,6 +9,7 @@
 
 #include <cerrno>
 #include <cstddef>
+#include <cstdio>
 #include <cstring>
 #include <utility>
 
@@ -67,22 +68,28 @@ Result<std::unique_ptr<Server>> Server::open(ControlLoop& loop, Interface& inter
     }
     const auto address = socket_address(path);
     if (!address) return std::unexpected(address.error());
+    // wg(8) removes a socket that is bound and does not listen yet, so it gets its name afterwards.
+    const std::string unnamed = path + ".new";
+    const auto bound = socket_address(unnamed);
+    if (!bound) return std::unexpected(bound.error());
     if (is_answered(*address)) {
         return fail(path +
                     ": another WireGuard implementation serves this interface; end it first");
     }
-    ::unlink(path.c_str());
+    ::unlink(unnamed.c_str());
     server->listening_ = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     // The socket's rights are those of the moment of bind().
     const mode_t umask_before = ::umask(077);
     const bool listens = server->listening_ >= 0 &&
-                         ::bind(server->listening_, reinterpret_cast<const sockaddr*>(&*address),
-                                sizeof *address) == 0 &&
-                         ::listen(server->listening_, 16) == 0;
+                         ::bind(server->listening_, reinterpret_cast<const sockaddr*>(&*bound),
+                                sizeof *bound) == 0 &&
+                         ::listen(server->listening_, 16) == 0 &&
+                         ::rename(unnamed.c_str(), path.c_str()) == 0;
     const int error = errno;
     ::umask(umask_before);
     if (!listens) {
-        ::close(std::exchange(server->listening_, -1));
+        if (server->listening_ >= 0) ::close(std::exchange(server->listening_, -1));
+        ::unlink(unnamed.c_str());
         return fail(path + ": cannot listen: " + std::strerror(error));
     }
     server->remember_file(path);
@@ -125,9 +132,9 @@ bool Server::is_served(const std::string& name) {
 }
 
 void Server::remember_file(std::string path) {
-    struct stat file{};
-    if (::lstat(path.c_str(), &file) != 0) return;
     path_ = std::move(path);
+    struct stat file{};
+    if (::lstat(path_.c_str(), &file) != 0) return;  // gone already, as has_its_file() tells
     file_device_ = file.st_dev;
     file_inode_ = file.st_ino;
 }
