@@ -282,6 +282,7 @@ std::string workers_json(const Picture& picture) {
             {"requests", report.requests},
             {"datagrams_received", report.datagrams_received},
             {"datagrams_sent", report.datagrams_sent},
+            {"inner_errors_sent", report.inner_errors_sent},
             {"packets_handed_over", report.packets_handed_over},
             {"wireguard_handshakes", report.wireguard_handshakes},
             {"drops", drops_json({report})},

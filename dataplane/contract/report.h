@@ -54,6 +54,7 @@ struct WorkerReport {
     uint64_t datagrams_received = 0;
     uint64_t datagrams_sent = 0;
     uint64_t packets_handed_over = 0;  // to the workers that own their peers
+    uint64_t inner_errors_sent = 0;    // ICMP to senders of packets that cannot go into the tunnel
     uint64_t wireguard_handshakes = 0;
     uint16_t wireguard_port = 0;  // that is listened on; 0: this worker has no tunnel
     std::array<uint64_t, kDropReasonCount> drops{};

@@ -141,6 +141,7 @@ void TunnelPath::on_tun_packet(const io::VirtioHeader& header, MutableBytes pack
     const auto peer = device_->route(packet);
     if (!peer) {
         drops_.add(peer.error());
+        tell_sender(peer.error(), packet, engine_.now());
     } else if (const uint32_t owner = device_->worker_of(*peer); owner == worker_) {
         send_packet(*peer, header, packet);
     } else {
@@ -161,8 +162,18 @@ void TunnelPath::send_packet(wireguard::PeerId peer, const io::VirtioHeader& hea
         drops_.add(DropReason::kTunOffloadMalformed);
         return;
     }
-    while (const auto segment = segmenter.next())
-        device_->send(peer, *segment, now, *this);
+    bool told = false;
+    while (const auto segment = segmenter.next()) {
+        const DropReason reason = device_->send(peer, *segment, now, *this);
+        // Once for all segments of a super-packet, which are from one sender.
+        if (reason != DropReason::kNone && !std::exchange(told, true)) {
+            tell_sender(reason, *segment, now);
+        }
+    }
+}
+
+void TunnelPath::tell_sender(DropReason reason, Bytes packet, Now now) {
+    inner_errors_.tell(reason, packet, plan_->config().mtu, now.mono, *tun_);
 }
 
 void TunnelPath::on_tun_packets_end() {
@@ -271,6 +282,7 @@ void TunnelPath::on_packet(const tunnel::Offload& offload, uint16_t header_lengt
 void TunnelPath::report(contract::WorkerReport& report) const {
     report.datagrams_received = datagrams_received_.value();
     report.datagrams_sent = datagrams_sent_.value();
+    report.inner_errors_sent = inner_errors_.sent();
     report.wireguard_handshakes = device_->handshakes_completed();
     report.wireguard_port = port_->local_port();
     report.packets_handed_over = handed_over_.value();

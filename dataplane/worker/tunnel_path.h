@@ -22,6 +22,7 @@
 #include "dataplane/io/engine.h"
 #include "dataplane/tunnel/coalescer.h"
 #include "dataplane/wireguard/device.h"
+#include "dataplane/worker/inner_errors.h"
 #include "dataplane/worker/tunnel_group.h"
 
 namespace sluice::worker {
@@ -69,6 +70,7 @@ class TunnelPath final : public io::DatagramHandler,
     TunnelPath(io::Engine& engine, TunnelGroup& group, uint32_t worker, DropCounters& drops);
 
     void send_packet(wireguard::PeerId peer, const io::VirtioHeader& header, MutableBytes packet);
+    void tell_sender(DropReason reason, Bytes packet, Now now);
     // A copy of `bytes` for another worker, with what is known of it in front.
     template <typename Facts>
     void hand_over(uint32_t worker, const Facts& facts, Bytes bytes);
@@ -84,6 +86,7 @@ class TunnelPath final : public io::DatagramHandler,
     std::unique_ptr<io::DatagramPort> port_;
     std::unique_ptr<io::TunPort> tun_;
     tunnel::Coalescer coalescer_;
+    InnerErrors inner_errors_;
     uint16_t listen_port_ = 0;  // as configured; 0: the kernel chose
     uint32_t fwmark_ = 0;
     std::optional<uint32_t> owner_;  // of the datagram that is being received, if not this worker
