@@ -47,7 +47,10 @@ struct TunOptions {
     std::string interface;  // at most 15 bytes
     uint16_t mtu = 1420;
     std::vector<IpPrefix> addresses;
-    bool offloads = true;  // TSO, USO and checksum offload, as far as the kernel has them
+    // Inner TCP and UDP as super-packets from the kernel, as far as it has that. Either brings
+    // checksums that are left to us.
+    bool tso = true;
+    bool uso = true;
 };
 
 // How often one queue's offloads were of use. Written by the queue's worker, read by the device's
@@ -119,7 +122,7 @@ class TunDevice {
     Result<void> open_queues(unsigned queues);
     Result<void> open_queue(bool one_of_many);
     Result<void> take_queue(Descriptor tun);
-    void set_offloads(bool wanted);
+    void set_offloads(bool tso, bool uso);
     // `ipv6_problem`: an IPv6 address could not be set because of what the host is; the rest is.
     Result<void> apply_addresses(const std::vector<IpPrefix>& addresses, std::string& ipv6_problem);
 

@@ -21,7 +21,7 @@ namespace {
 constexpr unsigned kOffloadUso4 = 0x20;
 constexpr unsigned kOffloadUso6 = 0x40;
 constexpr unsigned kOffloadsTso = TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6;
-constexpr unsigned kOffloadsAll = kOffloadsTso | kOffloadUso4 | kOffloadUso6;
+constexpr unsigned kOffloadsUso = TUN_F_CSUM | kOffloadUso4 | kOffloadUso6;
 
 // IPv6 does not exist on a link that is narrower (RFC 8200 section 5).
 constexpr uint16_t kMtuOfIpv6 = 1280;
@@ -117,7 +117,7 @@ Result<TunDevice> TunDevice::make(const TunOptions& options, unsigned queues) {
         return fail("interface " + device.interface_ + " vanished: " + error_text(error));
     }
     device.interface_index_ = link.index;
-    device.set_offloads(options.offloads);
+    device.set_offloads(options.tso, options.uso);
     if (auto set = device.set_mtu(options.mtu); !set) return std::unexpected(set.error());
     return device;
 }
@@ -147,7 +147,7 @@ Result<TunDevice> TunDevice::create(const TunOptions& options, unsigned queues) 
 
 Result<TunDevice> TunDevice::create_bare(const std::string& interface, uint16_t mtu,
                                          unsigned queues) {
-    return make({.interface = interface, .mtu = mtu, .addresses = {}, .offloads = true}, queues);
+    return make({.interface = interface, .mtu = mtu, .addresses = {}}, queues);
 }
 
 Result<TunDevice> TunDevice::adopt(int descriptor, unsigned queues) {
@@ -187,7 +187,7 @@ Result<TunDevice> TunDevice::adopt(int descriptor, unsigned queues) {
             if (!device.open_queue(true)) break;
         }
     }
-    device.set_offloads(true);
+    device.set_offloads(true, true);
     return device;
 }
 
@@ -227,36 +227,41 @@ Result<void> TunDevice::take_queue(Descriptor tun) {
     return {};
 }
 
-void TunDevice::set_offloads(bool wanted) {
-    offloads_.clear();
-    const auto note = [this](const char* name, bool on, std::string reason) {
-        const bool is_choice = reason == "switched off";
-        offloads_.push_back({.name = name,
-                             .state = on          ? "on"
-                                      : is_choice ? "off"
-                                                  : "unsupported",
-                             .reason = std::move(reason),
-                             .uses = 0});
-    };
-    // They belong to the device, so one queue speaks for all. Stepwise: a kernel before 6.2 refuses
-    // the whole set if it does not know USO.
+void TunDevice::set_offloads(bool tso, bool uso) {
+    // They belong to the device, so one queue speaks for all.
     const int fd = queues_.front().descriptor_;
-    const auto take = [fd](unsigned set) { return ioctl(fd, TUNSETOFFLOAD, set) == 0; };
-    if (!wanted) {
-        take(0);
-        note("tun_tso", false, "switched off");
-        note("tun_uso", false, "switched off");
-    } else if (take(kOffloadsAll)) {
-        note("tun_tso", true, "");
-        note("tun_uso", true, "");
-    } else if (take(kOffloadsTso)) {
-        note("tun_tso", true, "");
-        note("tun_uso", false, "the kernel has no USO for TUN devices (Linux 6.2)");
-    } else {
-        note("tun_tso", false, "the kernel refuses it: " + error_text(errno));
-        note("tun_uso", false, "the kernel refuses it");
-        take(0);
+    const auto take = [fd](bool with_tso, bool with_uso) {
+        const unsigned set = (with_tso ? kOffloadsTso : 0u) | (with_uso ? kOffloadsUso : 0u);
+        return ioctl(fd, TUNSETOFFLOAD, set) == 0;
+    };
+    // Stepwise: a kernel before 6.2 refuses the whole set if it does not know USO.
+    bool has_tso = tso;
+    bool has_uso = uso;
+    std::string refusal;
+    if (!take(tso, uso)) {
+        has_uso = false;
+        if (!take(tso, false)) {
+            has_tso = false;
+            refusal = "the kernel refuses it: " + error_text(errno);
+            take(false, false);
+        }
     }
+    const auto state_of = [](bool wanted, bool has) {
+        return has ? "on" : wanted ? "unsupported" : "off";
+    };
+    const auto reason_of = [](bool wanted, bool has, const std::string& why_not) {
+        return has ? std::string() : wanted ? why_not : "switched off";
+    };
+    const std::string no_uso =
+        refusal.empty() ? "the kernel has no USO for TUN devices (Linux 6.2)" : refusal;
+    offloads_ = {{.name = "tun_tso",
+                  .state = state_of(tso, has_tso),
+                  .reason = reason_of(tso, has_tso, refusal),
+                  .uses = 0},
+                 {.name = "tun_uso",
+                  .state = state_of(uso, has_uso),
+                  .reason = reason_of(uso, has_uso, no_uso),
+                  .uses = 0}};
 }
 
 std::vector<TunQueue> TunDevice::take_queues() {

@@ -454,7 +454,7 @@ TEST_CASE("TCP through the device moves in super-packets, every byte in its plac
     CHECK(in_namespace([=]() -> std::string {
               TestEngine test(kind);
               TunOptions with = options();
-              with.offloads = offloads;
+              with.tso = offloads;
               TunDevice device = make(with);
               Mirror mirror(test, device);
               Transfer transfer;
@@ -482,6 +482,12 @@ TEST_CASE("TCP through the device moves in super-packets, every byte in its plac
               if ((mirror.largest > 20000) != offloads) return std::to_string(mirror.largest);
               // Both directions are counted.
               if (offload(device, "tun_tso").uses != 2 * supers) return "uses";
+              const auto report = offload(device, "tun_tso");
+              if (report.state != (offloads ? "on" : "off")) return report.state;
+              if (report.reason != (offloads ? "" : "switched off")) return report.reason;
+              // One switch is not the other's.
+              const auto other = offload(device, "tun_uso");
+              if (other.state != "on") return other.state + ": " + other.reason;
               return "";
           }) == "");
 }
