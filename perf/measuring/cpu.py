@@ -6,6 +6,7 @@ pays for the receiver's side of a virtual link. Therefore the whole machine is r
 """
 
 import os
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Iterable
@@ -37,6 +38,12 @@ def of_process(pid: int) -> CpuTime:
 
 def of_processes(pids: Iterable[int]) -> CpuTime:
     return sum(map(of_process, pids), CpuTime())
+
+
+def exact_total(pid: int) -> float:
+    """User and system time together, without the kernel's rounding to ticks of 10 ms: for short runs."""
+    # The clock of another process, as clock_getcpuclockid(3) makes its number; 2: what the scheduler counted.
+    return time.clock_gettime(~pid << 3 | 2)
 
 
 def children(pid: int) -> list[int]:

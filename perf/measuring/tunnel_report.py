@@ -24,9 +24,13 @@ _FIGURES = {
 
 
 class Report:
-    def __init__(self, runs: list[dict], failures: list[dict], bounds: list[dict[str, float]], absent: dict[str, str]):
-        self._runs, self._failures, self._absent = runs, failures, absent
-        self.programs = list(dict.fromkeys(run["program"] for run in sorted(runs, key=lambda run: run["round"])))
+    """`programs`: their names; the first that got anything done is what the others are compared with."""
+
+    def __init__(self, programs: list[str], runs: list[dict], failures: list[dict], bounds: list[dict[str, float]],
+                 absent: dict[str, str]):
+        self._failures, self._absent = failures, absent
+        measured = {run["program"] for run in runs}
+        self.programs = [program for program in programs if program in measured]
         # Which implementation is the fastest is the same in each round, or does not matter.
         names = bounds[0] if bounds else {}
         medians = {name: statistics.median(one[name] for one in bounds if name in one) for name in names}

@@ -111,14 +111,17 @@ class Bench:
 
 def measured(run: Callable[[], dict], pid: int, client_pid: int | None = None) -> tuple[dict, dict]:
     """What it says, and the processor time that went by."""
-    read = lambda: (cpu.of_process(pid), cpu.of_process(client_pid) if client_pid else cpu.CpuTime(),  # noqa: E731
-                    cpu.of_machine(), time.monotonic())
-    before = read()
+    before = _clocks(pid, client_pid)
     said = run()
-    program, client, whole, elapsed = (after - past for after, past in zip(read(), before))
-    return said, {"cpu_s": program.total, "user_s": program.user, "system_s": program.system,
-                  "client_cpu_s": client.total, "machine_s": whole.busy, "steal_s": whole.steal,
-                  "elapsed_s": elapsed}
+    after = _clocks(pid, client_pid)
+    return said, {key: after[key] - value for key, value in before.items()}
+
+
+def _clocks(pid: int, client_pid: int | None) -> dict[str, float]:
+    split, whole = cpu.of_process(pid), cpu.of_machine()
+    return {"cpu_s": cpu.exact_total(pid), "user_s": split.user, "system_s": split.system,
+            "client_cpu_s": cpu.exact_total(client_pid) if client_pid else 0.0,
+            "machine_s": whole.busy, "steal_s": whole.steal, "elapsed_s": time.monotonic()}
 
 
 def _per_gb(spent: dict, size: int) -> dict:
