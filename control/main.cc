@@ -24,6 +24,7 @@
 #include "dataplane/base/clock.h"
 #include "dataplane/base/random.h"
 #include "dataplane/io/tun.h"
+#include "dataplane/worker/tunnel_offloads.h"
 #include "dataplane/worker/worker_threads.h"
 
 namespace sluice::control {
@@ -51,9 +52,14 @@ std::vector<IpPrefix> tunnel_routes(const contract::WireguardConfig& config) {
     return routes;
 }
 
-Result<io::TunDevice> make_tunnel_device(const contract::WireguardConfig& config, unsigned queues) {
-    auto device = io::TunDevice::create(
-        {.interface = config.interface, .mtu = config.mtu, .addresses = config.addresses}, queues);
+Result<io::TunDevice> make_tunnel_device(const contract::WireguardConfig& config,
+                                         const contract::OffloadConfig& offloads, unsigned queues) {
+    auto device = io::TunDevice::create({.interface = config.interface,
+                                         .mtu = config.mtu,
+                                         .addresses = config.addresses,
+                                         .tso = offloads.tun_tso != contract::Wanted::kOff,
+                                         .uso = offloads.tun_uso != contract::Wanted::kOff},
+                                        queues);
     if (!device) return device;
     if (auto routed = device->set_routes(tunnel_routes(config)); !routed) {
         return std::unexpected(routed.error());
@@ -124,9 +130,10 @@ int run_node(const std::string& config_file) {
     std::vector<io::TunQueue> tunnel_queues;
     const uint32_t worker_count = node.config().node.workers.value;
     if (const auto& wireguard = node.snapshot()->wireguard) {
-        auto device =
-            make_tunnel_device(*wireguard, worker::WorkerThreads::queues_of(worker_count));
+        auto device = make_tunnel_device(*wireguard, node.snapshot()->offloads,
+                                         worker::WorkerThreads::queues_of(worker_count));
         if (!device) return failed(device.error().message);
+        worker::choose_cipher(node.snapshot()->offloads.aead);
         tunnel = std::move(*device);
         tunnel_queues = tunnel->take_queues();
         node.set_prepare([&tunnel](const contract::Snapshot& next, const contract::Snapshot&) {

@@ -24,8 +24,9 @@ struct DatagramPortOptions {
     uint16_t port = 0;  // 0: the kernel chooses
     bool gso = true;    // UDP_SEGMENT on sending, where the kernel has it
     bool gro = true;    // UDP_GRO on receiving, where the kernel has it
-    // Neither is used if the kernel was seen to damage datagrams with it (udp_self_test.h).
-    bool self_test = true;
+    // Not used if the kernel is seen to damage datagrams with it (udp_self_test.h).
+    bool test_gso = true;
+    bool test_gro = true;
     // Asked of the kernel for each direction. 7 MB: wireguard-go measured 4.1 against 5.3 Gbit/s at
     // 212 KB and 7 MB. Larger than the sysctl's maximum needs CAP_NET_ADMIN; else it is capped.
     uint32_t socket_buffer_bytes = 7 << 20;

@@ -79,14 +79,14 @@ void set_up_offloads(DatagramSocket& socket, const DatagramPortOptions& options)
     } else if (getsockopt(socket.descriptor.get(), SOL_UDP, UDP_SEGMENT, &value, &length) != 0) {
         socket.gso.reason = "the kernel has no UDP_SEGMENT (Linux 4.18)";
     } else {
-        if (options.self_test) socket.gso.reason = gso_fault();
+        if (options.test_gso) socket.gso.reason = gso_fault();
         socket.gso.on = socket.gso.reason.empty();
     }
     if (!options.gro) {
         socket.gro.reason = "switched off";
     } else if (options.receive_buffer_bytes < kMergedBytesMax) {
         socket.gro.reason = "the receive buffers are too small for merged datagrams";
-    } else if (options.self_test && !gro_fault().empty()) {
+    } else if (options.test_gro && !gro_fault().empty()) {
         socket.gro.reason = gro_fault();
     } else if (!set(socket.descriptor, SOL_UDP, UDP_GRO, 1)) {
         socket.gro.reason = "the kernel has no UDP_GRO (Linux 5.0): " + error_text(errno);

@@ -5,6 +5,8 @@
 #include <type_traits>
 #include <utility>
 
+#include "dataplane/worker/tunnel_offloads.h"
+
 namespace sluice::worker {
 
 namespace {
@@ -37,12 +39,15 @@ Facts facts_of(Bytes record) {
 
 }  // namespace
 
-TunnelPath::TunnelPath(io::Engine& engine, TunnelGroup& group, uint32_t worker, DropCounters& drops)
+TunnelPath::TunnelPath(io::Engine& engine, TunnelGroup& group, uint32_t worker,
+                       const contract::OffloadConfig& offloads, DropCounters& drops)
     : engine_(engine),
       group_(group),
       worker_(worker),
       drops_(drops),
-      coalescer_(tunnel::Coalescer::Options{}) {
+      offloads_(offloads),
+      tun_writer_(offloads, drops),
+      coalescer_(tun_writer_.coalescer_options()) {
     to_wake_.reserve(group.workers());
 }
 
@@ -54,8 +59,9 @@ Result<std::unique_ptr<TunnelPath>> TunnelPath::open(io::Engine& engine, io::Tun
                                                      TunnelGroup& group, uint32_t worker,
                                                      std::shared_ptr<const TunnelPlan> plan,
                                                      Random& random, DropCounters& drops) {
-    std::unique_ptr<TunnelPath> path(new TunnelPath(engine, group, worker, drops));
-    const io::DatagramPortOptions options{.port = plan->config().listen_port};
+    std::unique_ptr<TunnelPath> path(
+        new TunnelPath(engine, group, worker, plan->snapshot->offloads, drops));
+    const auto options = datagram_port_options(path->offloads_, plan->config().listen_port);
     auto socket = group.take_socket(*plan, worker, options);
     if (!socket) return std::unexpected(socket.error());
     auto port = engine.attach(std::move(*socket), options, *path);
@@ -80,7 +86,7 @@ Result<void> TunnelPath::apply(std::shared_ptr<const TunnelPlan> plan) {
     Result<void> result;
     const contract::WireguardConfig& config = plan->config();
     if (config.listen_port != listen_port_) {
-        const io::DatagramPortOptions options{.port = config.listen_port};
+        const auto options = datagram_port_options(offloads_, config.listen_port);
         auto socket = group_.take_socket(*plan, worker_, options);
         auto port = socket ? engine_.attach(std::move(*socket), options, *this)
                            : std::unexpected(socket.error());
@@ -128,9 +134,14 @@ void TunnelPath::on_datagrams(MutableBytes bytes, size_t segment_size, const Pat
 }
 
 void TunnelPath::on_datagrams_end() {
-    coalescer_.flush(*this);
+    flush_inner();
     port_->flush();
     wake_others();
+}
+
+void TunnelPath::flush_inner() {
+    coalescer_.flush(*this);
+    tun_writer_.end_batch(coalescer_);
 }
 
 void TunnelPath::belongs_to(uint32_t worker) {
@@ -221,7 +232,7 @@ void TunnelPath::take_handed_over() {
         }
     }
     if (any) {
-        coalescer_.flush(*this);
+        flush_inner();
         port_->flush();
     }
     if (more) engine_.wake();
@@ -269,14 +280,7 @@ void TunnelPath::inner_abandoned() {
 }
 
 void TunnelPath::on_packet(const tunnel::Offload& offload, uint16_t header_length, Bytes packet) {
-    const io::VirtioHeader header{.flags = offload.flags,
-                                  .gso_type = offload.gso_type,
-                                  .header_length = header_length,
-                                  .gso_size = offload.gso_size,
-                                  .checksum_start = offload.checksum_start,
-                                  .checksum_offset = offload.checksum_offset};
-    const Bytes pieces[] = {packet};
-    if (!tun_->write(header, pieces)) drops_.add(DropReason::kTunWriteFailed);
+    tun_writer_.write(*tun_, offload, header_length, packet);
 }
 
 void TunnelPath::report(contract::WorkerReport& report) const {
@@ -296,10 +300,8 @@ void TunnelPath::report(contract::WorkerReport& report) const {
                                 .sent_bytes = state.sent_bytes});
     }
     port_->report(report.offloads);
-    report.offloads.push_back({.name = "inner_coalescing",
-                               .state = "on",
-                               .reason = "",
-                               .uses = coalescer_.coalesced_packets()});
+    tun_writer_.report(coalescer_, report.offloads);
+    report.offloads.push_back(cipher_report());
 }
 
 }  // namespace sluice::worker

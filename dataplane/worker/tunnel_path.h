@@ -23,6 +23,7 @@
 #include "dataplane/tunnel/coalescer.h"
 #include "dataplane/wireguard/device.h"
 #include "dataplane/worker/inner_errors.h"
+#include "dataplane/worker/tun_writer.h"
 #include "dataplane/worker/tunnel_group.h"
 
 namespace sluice::worker {
@@ -67,7 +68,8 @@ class TunnelPath final : public io::DatagramHandler,
     void on_packet(const tunnel::Offload& offload, uint16_t header_length, Bytes packet) override;
 
   private:
-    TunnelPath(io::Engine& engine, TunnelGroup& group, uint32_t worker, DropCounters& drops);
+    TunnelPath(io::Engine& engine, TunnelGroup& group, uint32_t worker,
+               const contract::OffloadConfig& offloads, DropCounters& drops);
 
     void send_packet(wireguard::PeerId peer, const io::VirtioHeader& header, MutableBytes packet);
     void tell_sender(DropReason reason, Bytes packet, Now now);
@@ -76,15 +78,18 @@ class TunnelPath final : public io::DatagramHandler,
     void hand_over(uint32_t worker, const Facts& facts, Bytes bytes);
     void take(MutableBytes record);
     void wake_others();
+    void flush_inner();
 
     io::Engine& engine_;
     TunnelGroup& group_;
     const uint32_t worker_;
     DropCounters& drops_;
+    const contract::OffloadConfig offloads_;  // as when the path was opened
     std::shared_ptr<const TunnelPlan> plan_;
     std::unique_ptr<wireguard::Device> device_;
     std::unique_ptr<io::DatagramPort> port_;
     std::unique_ptr<io::TunPort> tun_;
+    TunWriter tun_writer_;
     tunnel::Coalescer coalescer_;
     InnerErrors inner_errors_;
     uint16_t listen_port_ = 0;  // as configured; 0: the kernel chose
