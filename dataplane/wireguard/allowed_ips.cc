@@ -1,20 +1,13 @@
 #include "dataplane/wireguard/allowed_ips.h"
 
 #include <algorithm>
-#include <bit>
+#include <utility>
+
+#include "dataplane/base/check.h"
 
 namespace sluice::wireguard {
 
 namespace {
-
-unsigned leading_zeros(uint32_t bits) {
-    return static_cast<unsigned>(std::countl_zero(bits));
-}
-unsigned leading_zeros(Bits128 bits) {
-    const auto high = static_cast<uint64_t>(bits >> 64);
-    if (high != 0) return static_cast<unsigned>(std::countl_zero(high));
-    return 64 + static_cast<unsigned>(std::countl_zero(static_cast<uint64_t>(bits)));
-}
 
 uint32_t v4_bits(const uint8_t* address) {
     return load_be32(address);
@@ -23,95 +16,183 @@ Bits128 v6_bits(const uint8_t* address) {
     return Bits128{load_be64(address)} << 64 | load_be64(address + 8);
 }
 
+// The bits that a prefix of this length leaves open.
+template <typename Bits>
+Bits host_bits(unsigned length) {
+    // Shifting by all bits is undefined, hence the case apart.
+    return length == sizeof(Bits) * 8 ? Bits{0} : static_cast<Bits>(~Bits{0} >> length);
+}
+
+// The ranges that a family's prefixes make, in order of their starts.
+template <typename Bits>
+class Ranges {
+  public:
+    using Prefix = typename RangeTable<Bits>::Prefix;
+
+    explicit Ranges(size_t prefixes) {
+        starts.reserve(2 * prefixes + 1);
+        peers.reserve(2 * prefixes + 1);
+        begin(0, kNoPeer);
+    }
+
+    // Prefixes come sorted by address, and by length if that is the same: each after all that
+    // contain it.
+    void add(const Prefix& prefix) {
+        while (open_count_ > 0 && open_[open_count_ - 1].last < prefix.address)
+            close();
+        begin(prefix.address, prefix.peer);
+        open_[open_count_++] = {
+            .last = static_cast<Bits>(prefix.address | host_bits<Bits>(prefix.length)),
+            .peer = prefix.peer};
+    }
+
+    void finish() {
+        while (open_count_ > 0)
+            close();
+        merge();
+    }
+
+    std::vector<Bits> starts;
+    std::vector<PeerId> peers;
+
+  private:
+    struct Open {
+        Bits last;
+        PeerId peer;
+    };
+
+    // Where a prefix ends, the one around it goes on.
+    void close() {
+        const Bits last = open_[--open_count_].last;
+        if (last == static_cast<Bits>(~Bits{0})) return;
+        begin(static_cast<Bits>(last + 1), open_count_ > 0 ? open_[open_count_ - 1].peer : kNoPeer);
+    }
+
+    void begin(Bits start, PeerId peer) {
+        if (!starts.empty() && starts.back() == start) {
+            peers.back() = peer;
+            return;
+        }
+        starts.push_back(start);
+        peers.push_back(peer);
+    }
+
+    // Neighbours of one peer are one range.
+    void merge() {
+        size_t kept = 0;
+        for (size_t i = 1; i < starts.size(); ++i) {
+            if (peers[i] == peers[kept]) continue;
+            ++kept;
+            starts[kept] = starts[i];
+            peers[kept] = peers[i];
+        }
+        starts.resize(kept + 1);
+        peers.resize(kept + 1);
+    }
+
+    // Those that contain the place where we are, the widest first.
+    std::array<Open, sizeof(Bits) * 8 + 1> open_;
+    size_t open_count_ = 0;
+};
+
 }  // namespace
 
 template <typename Bits>
-Bits PrefixTrie<Bits>::masked(Bits address, unsigned length) {
-    // Shifting by all bits is undefined, hence the case apart.
-    return length == 0 ? Bits{0} : address & (~Bits{0} << (kBits - length));
-}
-
-template <typename Bits>
-unsigned PrefixTrie<Bits>::bit_at(Bits address, unsigned position) {
-    return static_cast<unsigned>(address >> (kBits - 1 - position)) & 1;
-}
-
-template <typename Bits>
-unsigned PrefixTrie<Bits>::common_length(Bits a, Bits b) {
-    return leading_zeros(static_cast<Bits>(a ^ b));
-}
-
-template <typename Bits>
-uint32_t PrefixTrie<Bits>::add_node(Bits address, unsigned length, PeerId peer) {
-    nodes_.push_back(
-        {.address = masked(address, length), .length = static_cast<uint8_t>(length), .peer = peer});
-    return static_cast<uint32_t>(nodes_.size() - 1);
-}
-
-template <typename Bits>
-void PrefixTrie<Bits>::insert(Bits address, unsigned length, PeerId peer) {
-    address = masked(address, length);
-    // Down to where the new prefix leaves the path: `at` is the first node that does not contain
-    // it.
-    uint32_t parent = kNone;
-    uint32_t at = root_;
-    while (at != kNone && nodes_[at].length <= length &&
-           common_length(nodes_[at].address, address) >= nodes_[at].length) {
-        if (nodes_[at].length == length) {
-            nodes_[at].peer = peer;
-            return;
-        }
-        parent = at;
-        at = nodes_[at].child[bit_at(address, nodes_[at].length)];
+void RangeTable<Bits>::build(std::vector<Prefix> prefixes) {
+    std::ranges::stable_sort(prefixes, [](const Prefix& a, const Prefix& b) {
+        return a.address != b.address ? a.address < b.address : a.length < b.length;
+    });
+    Ranges<Bits> ranges(prefixes.size());
+    for (size_t i = 0; i < prefixes.size(); ++i) {
+        const Prefix& prefix = prefixes[i];
+        const bool given_again = i + 1 < prefixes.size() &&
+                                 prefixes[i + 1].address == prefix.address &&
+                                 prefixes[i + 1].length == prefix.length;
+        if (!given_again) ranges.add(prefix);
     }
-    uint32_t top = add_node(address, length, peer);
-    if (at != kNone) {
-        const unsigned common = common_length(nodes_[at].address, address);
-        if (common >= length) {
-            // The new prefix contains what was there.
-            nodes_[top].child[bit_at(nodes_[at].address, length)] = at;
-        } else {
-            // Both hang below a new branching.
-            const uint32_t branch = add_node(address, common, kNoPeer);
-            nodes_[branch].child[bit_at(address, common)] = top;
-            nodes_[branch].child[bit_at(nodes_[at].address, common)] = at;
-            top = branch;
+    ranges.finish();
+    peers_ = std::move(ranges.peers);
+    peers_.shrink_to_fit();
+    lay_out(ranges.starts);
+}
+
+template <typename Bits>
+void RangeTable<Bits>::lay_out(const std::vector<Bits>& starts) {
+    // From the ranges up: every block's first key.
+    std::vector<std::vector<Bits>> levels{starts};
+    while (levels.back().size() > kFanout) {
+        const std::vector<Bits>& below = levels.back();
+        std::vector<Bits> level;
+        for (size_t i = 0; i < below.size(); i += kFanout)
+            level.push_back(below[i]);
+        levels.push_back(std::move(level));
+    }
+    SLUICE_CHECK(levels.size() <= kLevelsMax);
+    level_count_ = 0;
+    blocks_.clear();
+    size_t blocks = 0;
+    for (const auto& keys : levels)
+        blocks += (keys.size() + kFanout - 1) / kFanout;
+    blocks_.reserve(blocks);
+    for (auto keys = levels.rbegin(); keys != levels.rend(); ++keys) {
+        levels_[level_count_++] = {.first_block = blocks_.size(), .last_key = keys->size() - 1};
+        for (size_t i = 0; i < keys->size(); i += kFanout) {
+            // What is left of the last block is as great as can be; find() does not go there.
+            Block& block = blocks_.emplace_back();
+            block.starts.fill(static_cast<Bits>(~Bits{0}));
+            std::copy_n(keys->begin() + static_cast<std::ptrdiff_t>(i),
+                        std::min(kFanout, keys->size() - i), block.starts.begin());
         }
     }
-    (parent == kNone ? root_ : nodes_[parent].child[bit_at(address, nodes_[parent].length)]) = top;
 }
 
 template <typename Bits>
-PeerId PrefixTrie<Bits>::find(Bits address) const {
-    PeerId best = kNoPeer;
-    for (uint32_t at = root_; at != kNone;) {
-        const Node& node = nodes_[at];
-        if (common_length(node.address, address) < node.length) break;
-        if (node.peer != kNoPeer) best = node.peer;
-        if (node.length == kBits) break;
-        at = node.child[bit_at(address, node.length)];
+PeerId RangeTable<Bits>::find(Bits address) const {
+    size_t key = 0;
+    for (size_t level = 0; level < level_count_; ++level) {
+        const Block& block = blocks_[levels_[level].first_block + key];
+        size_t not_after = 0;
+        for (const Bits start : block.starts)
+            not_after += start <= address ? 1 : 0;
+        // The first key is never after the address: it is what the level above led here by.
+        key = std::min(key * kFanout + not_after - 1, levels_[level].last_key);
     }
-    return best;
+    return peers_[key];
 }
 
-template class PrefixTrie<uint32_t>;
-template class PrefixTrie<Bits128>;
+template class RangeTable<uint32_t>;
+template class RangeTable<Bits128>;
+
+void AllowedIps::reserve(size_t v4_prefixes, size_t v6_prefixes) {
+    v4_prefixes_.reserve(v4_prefixes);
+    v6_prefixes_.reserve(v6_prefixes);
+}
 
 void AllowedIps::insert(const IpPrefix& prefix, PeerId peer) {
-    const unsigned length = std::min<unsigned>(prefix.length, prefix.address.bits());
-    if (prefix.address.is_v4()) v4_.insert(v4_bits(prefix.address.bytes.data()), length, peer);
-    if (prefix.address.is_v6()) v6_.insert(v6_bits(prefix.address.bytes.data()), length, peer);
+    SLUICE_CHECK(!finished_);
+    const auto length =
+        static_cast<uint8_t>(std::min<unsigned>(prefix.length, prefix.address.bits()));
+    const uint8_t* bytes = prefix.address.bytes.data();
+    if (prefix.address.is_v4()) {
+        const uint32_t address = v4_bits(bytes) & ~host_bits<uint32_t>(length);
+        v4_prefixes_.push_back({.address = address, .length = length, .peer = peer});
+    } else if (prefix.address.is_v6()) {
+        const Bits128 address = v6_bits(bytes) & ~host_bits<Bits128>(length);
+        v6_prefixes_.push_back({.address = address, .length = length, .peer = peer});
+    }
+}
+
+void AllowedIps::finish() {
+    SLUICE_CHECK(!finished_);
+    v4_.build(std::exchange(v4_prefixes_, {}));
+    v6_.build(std::exchange(v6_prefixes_, {}));
+    finished_ = true;
 }
 
 PeerId AllowedIps::find(Bytes address) const {
     if (address.size() == 4) return v4_.find(v4_bits(address.data()));
     if (address.size() == 16) return v6_.find(v6_bits(address.data()));
     return kNoPeer;
-}
-
-void AllowedIps::reserve(size_t v4_prefixes, size_t v6_prefixes) {
-    v4_.reserve(v4_prefixes);
-    v6_.reserve(v6_prefixes);
 }
 
 }  // namespace sluice::wireguard

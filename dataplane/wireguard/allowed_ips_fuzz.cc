@@ -1,6 +1,7 @@
-// A script of insertions and questions: the tries answer as a scan through all prefixes does.
+// Insertions, then questions: the table answers as a scan through all prefixes does.
 #include <algorithm>
 #include <map>
+#include <vector>
 
 #include "dataplane/base/check.h"
 #include "dataplane/wireguard/allowed_ips.h"
@@ -36,17 +37,19 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     Script script(data, std::min<size_t>(size, 4096));
     AllowedIps ips;
     std::map<IpPrefix, PeerId> model;
+    std::vector<IpAddress> asked;
     while (!script.done()) {
         const uint8_t command = script.byte();
         const IpAddress address = script.address((command & 1) != 0);
-        if ((command & 2) == 0) {
-            const IpPrefix prefix{address,
-                                  static_cast<uint8_t>(script.byte() % (address.bits() + 1))};
-            const PeerId peer = command >> 2;
-            ips.insert(prefix, peer);
-            model[prefix.masked()] = peer;
-            continue;
-        }
+        asked.push_back(address);
+        if ((command & 2) != 0) continue;
+        const IpPrefix prefix{address, static_cast<uint8_t>(script.byte() % (address.bits() + 1))};
+        const PeerId peer = command >> 2;
+        ips.insert(prefix, peer);
+        model[prefix.masked()] = peer;
+    }
+    ips.finish();
+    for (const IpAddress& address : asked) {
         PeerId expected = kNoPeer;
         int longest = -1;
         for (const auto& [prefix, peer] : model) {

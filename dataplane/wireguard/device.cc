@@ -56,7 +56,7 @@ Device::Impl::~Impl() = default;
 void Device::Impl::configure(const DeviceSettings& settings,
                              std::shared_ptr<const PeerDirectory> next, Now now,
                              DeviceOutput& out) {
-    SLUICE_CHECK(next->size() == settings.peers.size());
+    SLUICE_CHECK(next->finished() && next->size() == settings.peers.size());
     mtu = settings.mtu;
     if (!own_key.is_set() || !(settings.private_key == private_key)) {
         set_private_key(settings.private_key, now);
@@ -234,6 +234,7 @@ void Device::configure(const DeviceSettings& settings, Now now, DeviceOutput& ou
     auto directory = std::make_shared<PeerDirectory>(own_key.public_key());
     for (const PeerSettings& peer : settings.peers)
         directory->add(peer.public_key, peer.allowed_ips, impl_->options.worker);
+    directory->finish();
     configure(settings, std::move(directory), now, out);
 }
 

@@ -56,6 +56,7 @@ class Workers {
             const PeerSettings& peer = settings.peers[id];
             directory->add(peer.public_key, peer.allowed_ips, owner(id));
         }
+        directory->finish();
         for (Worker& worker : nodes)
             worker.device->configure(settings, directory, now, worker.out);
     }

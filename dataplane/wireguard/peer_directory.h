@@ -29,6 +29,9 @@ class PeerDirectory {
     void reserve(size_t peers, size_t v4_prefixes, size_t v6_prefixes);
     // The next peer; numbers count up from 0. Precondition: its key was not added before.
     PeerId add(const PublicKey& key, std::span<const IpPrefix> allowed_ips, uint32_t worker);
+    // When all are in: from then on addresses are found.
+    void finish() { allowed_ips_.finish(); }
+    bool finished() const { return allowed_ips_.finished(); }
 
     size_t size() const { return workers_.size(); }
     std::optional<PeerId> find(const PublicKey& key) const;

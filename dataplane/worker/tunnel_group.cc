@@ -96,6 +96,7 @@ std::shared_ptr<const TunnelPlan> TunnelGroup::plan_for(
     const std::vector<uint32_t> owners = assign_owners(config);
     for (size_t i = 0; i < config.peers.size(); ++i)
         directory->add(config.peers[i].public_key, config.peers[i].allowed_ips, owners[i]);
+    directory->finish();
     plan_ = std::make_shared<const TunnelPlan>(snapshot, settings_of(config), std::move(directory));
     return plan_;
 }
