@@ -5,7 +5,7 @@ import unittest
 from typing import Any, ClassVar
 
 from harness import cleanup
-from harness.network import authority
+from harness.network import Namespace, authority
 from harness.wireguard import Peer
 
 import kernel_log
@@ -79,6 +79,11 @@ class TunnelTest(unittest.TestCase):
         else:
             ping(self.wire.kernel, SLUICE_INNER[inner], *sizes)
 
+    def ways(self, inner: int) -> tuple[tuple[Namespace, Namespace, str], ...]:
+        """From where, to where, and to which address: in either direction through the tunnel."""
+        return ((self.wire.sluice, self.wire.kernel, KERNEL_INNER[inner]),
+                (self.wire.kernel, self.wire.sluice, SLUICE_INNER[inner]))
+
     def ping_both_ways(self) -> None:
         for end in ("sluice", "kernel"):
             for inner in (4, 6):
@@ -86,4 +91,6 @@ class TunnelTest(unittest.TestCase):
 
     def explain(self) -> str:
         said = "\n".join(line for line in self.log.lines()[-40:])
-        return f"Sluice's last words:\n{self.sluice.tail()}\nthe kernel's last words:\n{said}"
+        heard = "\n".join(f"{outer.sender} {outer.source} type {outer.type}, {len(outer.payload)} bytes"
+                          for outer in self.ear.heard()[-30:])
+        return f"on the wire:\n{heard}\nSluice's last words:\n{self.sluice.tail()}\nthe kernel's last words:\n{said}"

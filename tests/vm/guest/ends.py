@@ -1,6 +1,10 @@
 """The two ends of a tunnel: Sluice, and the kernel's own WireGuard. Both are asked and told with the stock wg(8)."""
 
+import functools
 import itertools
+import os
+import signal
+import socket
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Sequence
@@ -19,7 +23,7 @@ SLUICE_PORT = Topology.WIREGUARD_PORT
 MTU = 1420
 
 # Everything takes long here, and longer while the machine outside is busy.
-PATIENCE = 60.0
+PATIENCE = float(os.environ.get("SLUICE_VM_PATIENCE", 60))
 
 _serials = itertools.count(1)
 
@@ -31,6 +35,13 @@ class Shown:
     handshake: int  # seconds since 1970; 0: none yet
     received: int   # bytes, with WireGuard's own
     sent: int
+
+
+@functools.cache
+def _keys(end: str) -> KeyPair:
+    """The same for all tests, because programs take long to start in here."""
+    del end
+    return KeyPair.make()
 
 
 class End:
@@ -50,18 +61,26 @@ class End:
     def set(self, *arguments: str) -> None:
         self.wg("set", self.interface, *arguments)
 
+    def configure(self, port: int, peers: Sequence[Peer]) -> None:
+        self.set("private-key", secret(self.keys.private), "listen-port", str(port),
+                 *(argument for peer in peers for argument in _as_arguments(peer)))
+
     def set_peer(self, peer: Peer) -> None:
-        command = ["peer", peer.public_key, "allowed-ips", ",".join(peer.allowed_ips)]
-        if peer.endpoint is not None:
-            command += ["endpoint", peer.endpoint]
-        if peer.preshared_key is not None:
-            command += ["preshared-key", secret(peer.preshared_key)]
-        if peer.persistent_keepalive is not None:
-            command += ["persistent-keepalive", str(peer.persistent_keepalive)]
-        self.set(*command)
+        self.set(*_as_arguments(peer))
 
     def remove_peer(self, public_key: str) -> None:
         self.set("peer", public_key, "remove")
+
+
+def _as_arguments(peer: Peer) -> list[str]:
+    command = ["peer", peer.public_key, "allowed-ips", ",".join(peer.allowed_ips)]
+    if peer.endpoint is not None:
+        command += ["endpoint", peer.endpoint]
+    if peer.preshared_key is not None:
+        command += ["preshared-key", secret(peer.preshared_key)]
+    if peer.persistent_keepalive is not None:
+        command += ["persistent-keepalive", str(peer.persistent_keepalive)]
+    return command
 
 
 class KernelEnd(End):
@@ -71,14 +90,12 @@ class KernelEnd(End):
 
     def __init__(self) -> None:
         self.namespace = the_wire().kernel
-        self.keys = KeyPair.make()
+        self.keys = _keys("kernel")
 
     def make(self, *peers: Peer) -> None:
         ip(self.namespace, f"link add {self.interface} type wireguard")
         cleanup.later(self._remove_if_there)
-        self.set("private-key", secret(self.keys.private), "listen-port", str(KERNEL_PORT))
-        for peer in peers:
-            self.set_peer(peer)
+        self.configure(KERNEL_PORT, peers)
         ip(self.namespace, f"address add {KERNEL_INNER[4]}/24 dev {self.interface}",
            f"address add {KERNEL_INNER[6]}/64 dev {self.interface} nodad",
            f"link set {self.interface} mtu {MTU} up")
@@ -88,8 +105,8 @@ class KernelEnd(End):
 
     def _remove_if_there(self) -> None:
         with self.namespace.entered():
-            there = processes.run(["ip", "-o", "link", "show"])
-        if f" {self.interface}:" in there:
+            there = {name for _, name in socket.if_nameindex()}
+        if self.interface in there:
             self.remove()
 
 
@@ -99,7 +116,7 @@ class SluiceEnd(End):
     def __init__(self, engine: str) -> None:
         self.namespace = the_wire().sluice
         self.interface = f"sl{next(_serials)}"
-        self.keys = KeyPair.make()
+        self.keys = _keys("sluice")
         self.node = Node(self.namespace, Path("/tmp"), {
             "node": {"name": "node-21", "ip": Topology.NODE, "state_dir": "/tmp", "workers": 2},
             "io": {"engine": engine},
@@ -121,7 +138,7 @@ class SluiceEnd(End):
 
     def stop(self) -> None:
         """Ends it in order; fails if it was not a clean end."""
-        self.node.stop(seconds=PATIENCE)
+        self.node.stop(by=signal.SIGTERM, seconds=PATIENCE)
 
     def drops(self) -> dict[str, int]:
         """What it refused so far, by reason."""
@@ -134,11 +151,10 @@ class SluiceEnd(End):
 class PlainSluiceEnd(End):
     """`sluice wireguard -f INTERFACE`: nothing but the interface, made ready with `wg` and `ip` as any other."""
 
-    def __init__(self, engine: str) -> None:
-        del engine  # it has no configuration that could name one
+    def __init__(self) -> None:
         self.namespace = the_wire().sluice
         self.interface = f"sl{next(_serials)}"
-        self.keys = KeyPair.make()
+        self.keys = _keys("sluice")
         self._log = Path(f"/tmp/{self.interface}.log")
         self._process: Process | None = None
 
@@ -152,9 +168,7 @@ class PlainSluiceEnd(End):
             return control.exists()
 
         until(ready, f"{control} is there", PATIENCE)
-        self.set("private-key", secret(self.keys.private), "listen-port", str(SLUICE_PORT))
-        for peer in peers:
-            self.set_peer(peer)
+        self.configure(SLUICE_PORT, peers)
         ip(self.namespace, f"address add {SLUICE_INNER[4]}/24 dev {self.interface}",
            f"address add {SLUICE_INNER[6]}/64 dev {self.interface} nodad",
            f"link set {self.interface} mtu {MTU} up")

@@ -45,7 +45,8 @@ class KernelLog:
             except BrokenPipeError:
                 self._lines.append("(the kernel said more than its buffer holds)")
                 continue
-            self._lines.append(record.partition(";")[2].splitlines()[0])
+            about, _, text = record.partition(";")
+            self._lines.append(f"{int(about.split(',')[2]) / 1e6:.3f} {text.splitlines()[0]}")
         return [line for line in self._lines if containing in line]
 
     def complaints(self) -> list[str]:

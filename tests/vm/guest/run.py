@@ -1,4 +1,4 @@
-"""Runs tests inside the guest and tells the outside about them (host/machine.py has the form): run.py [TEST…]"""
+"""Runs tests inside the guest and tells the outside about them (host/machine.py has the form). /tests/chosen names them."""
 
 import json
 import os
@@ -81,7 +81,11 @@ class Results(unittest.TestResult):
 
 def discover() -> list[unittest.TestCase]:
     """Every test that there is, in order."""
-    return list(_tests_in(unittest.defaultTestLoader.discover(str(HERE), top_level_dir=str(HERE))))
+    loader = unittest.TestLoader()
+    found = loader.discover(str(HERE), top_level_dir=str(HERE))
+    if loader.errors:
+        sys.exit("\n".join(loader.errors))
+    return list(_tests_in(found))
 
 
 def _tests_in(suite: unittest.TestSuite):
@@ -94,12 +98,12 @@ def _tests_in(suite: unittest.TestSuite):
 
 def main() -> None:
     outside = Outside()
-    chosen = set(sys.argv[1:])
+    chosen = set(Path("/tests/chosen").read_text().split())
     os.environ["SLUICE_BINARY"] = "/usr/bin/sluice"
     outside.tell("fact", name="kernel", value=platform.release())
     modules = sorted(line.split()[0] for line in Path("/proc/modules").read_text().splitlines())
     outside.tell("fact", name="modules", value=" ".join(modules))
-    unittest.TestSuite(test for test in discover() if not chosen or test.id() in chosen).run(Results(outside))
+    unittest.TestSuite(test for test in discover() if test.id() in chosen).run(Results(outside))
     cleanup.undo_to(0)
     outside.tell("done")
 

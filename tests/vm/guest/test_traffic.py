@@ -2,15 +2,16 @@
 
 import os
 
+from harness import cleanup
 from harness.payload import Payload
 
 from case import TunnelTest, over_both_families
-from ends import MTU
+from ends import MTU, PlainSluiceEnd
 from traffic import HEADERS, Connection, Pinger
-from wire import INITIATION, KERNEL_INNER, RESPONSE, SLUICE_INNER
+from wire import INITIATION, KERNEL_INNER, LINK, LINK_MTU, RESPONSE, SLUICE_INNER, ip
 
 # A guest without hardware carries a few MiB a second.
-BULK = int(os.environ.get("SLUICE_VM_BULK_BYTES", 3 << 20))
+BULK = int(os.environ.get("SLUICE_VM_BULK_BYTES", 2 << 20))
 # Around WireGuard's padding and an interface's MTU; what is larger comes in fragments.
 SIZES = (0, 1, 3, 4, 5, 56, 576, 1300)
 FRAGMENTED = 5000
@@ -46,8 +47,7 @@ class Traffic(TunnelTest):
                     self.assertTrue(pinger.ping(size), f"{size} bytes in one packet over IPv{inner}")
 
     def check_bulk(self, inner: int) -> None:
-        sluice, kernel = self.wire.sluice, self.wire.kernel
-        for source, target, address in ((sluice, kernel, KERNEL_INNER[inner]), (kernel, sluice, SLUICE_INNER[inner])):
+        for source, target, address in self.ways(inner):
             with Connection(source, target, address) as connection:
                 connection.carry(Payload(seed=inner, size=BULK))
 
@@ -68,4 +68,43 @@ class KernelBegins(Traffic):
         self.check_all()
 
 
-del Traffic
+class Plain(Traffic):
+    """The interface alone, as `sluice wireguard` makes it."""
+
+    def make_sluice(self) -> PlainSluiceEnd:
+        return PlainSluiceEnd()
+
+
+class PlainSluiceBegins(Plain):
+    begins, outer = "sluice", 6
+
+    def test_every_size_and_bulk_data_of_both_families_in_both_directions(self) -> None:
+        self.check_all()
+
+
+class PlainKernelBegins(Plain):
+    begins, outer = "kernel", 4
+
+    def test_every_size_and_bulk_data_of_both_families_in_both_directions(self) -> None:
+        self.check_all()
+
+
+@over_both_families
+class NarrowPath(TunnelTest):
+    """The cable is narrower than the tunnel thinks, so that full packets outside come in fragments."""
+
+    def test_full_packets_arrive_in_fragments(self) -> None:
+        for namespace in (self.wire.sluice, self.wire.kernel):
+            ip(namespace, f"link set {LINK} mtu 1400")
+            cleanup.later(lambda namespace=namespace: ip(namespace, f"link set {LINK} mtu {LINK_MTU}"))
+        self.connect(begins="sluice")
+        for inner in (4, 6):
+            fits = MTU - HEADERS[inner]
+            self.ping_from("sluice", 56, fits, inner=inner)
+            self.ping_from("kernel", 56, fits, inner=inner)
+            for source, target, address in self.ways(inner):
+                with Connection(source, target, address) as connection:
+                    connection.carry(Payload(seed=inner, size=BULK // 8))
+
+
+del Traffic, Plain

@@ -5,6 +5,7 @@ import os
 import socket
 import struct
 import threading
+import time
 
 from harness.network import Namespace, family_of
 from harness.payload import Payload
@@ -24,7 +25,7 @@ class Pinger:
         with namespace.entered():
             self._socket = socket.socket(family_of(address), socket.SOCK_DGRAM, protocol)
         self._socket.connect((address, 0))
-        self._sequence = 0
+        self._sequence, self._body = 0, b""
 
     def __enter__(self) -> "Pinger":
         return self
@@ -39,20 +40,29 @@ class Pinger:
 
     def ping(self, size: int = 56, seconds: float = PATIENCE) -> bool:
         """Whether a request with so many bytes is answered in time. It is sent once."""
+        self.send(size)
+        return self.answered(seconds)
+
+    def send(self, size: int) -> None:
         self._sequence = (self._sequence + 1) & 0xFFFF
-        body = os.urandom(size)
+        self._body = os.urandom(size)
         request = 128 if self.family == 6 else 8
-        self._socket.settimeout(seconds)
-        self._socket.send(struct.pack("!BBHHH", request, 0, 0, 0, self._sequence) + body)
-        while True:
+        self._socket.send(struct.pack("!BBHHH", request, 0, 0, 0, self._sequence) + self._body)
+
+    def answered(self, seconds: float) -> bool:
+        """Whether what was sent last is answered in time."""
+        deadline = time.monotonic() + seconds
+        while (left := deadline - time.monotonic()) > 0:
+            self._socket.settimeout(left)
             try:
                 answer = self._socket.recv(65536)
             except TimeoutError:
                 return False
             (sequence,) = struct.unpack_from("!H", answer, 6)
-            if sequence == self._sequence:
-                assert answer[8:] == body, f"an answer of {size} bytes came back changed"
+            if sequence == self._sequence:  # and not one that was given up before
+                assert answer[8:] == self._body, f"an answer of {len(self._body)} bytes came back changed"
                 return True
+        return False
 
 
 def ping(namespace: Namespace, address: str, *sizes: int) -> None:
@@ -78,8 +88,14 @@ class Connection:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._out.close()
-        self._in.close()
+        self.close()
+
+    def close(self) -> None:
+        for end in (self._out, self._in):
+            # At once and with nothing left: an end that said farewell again and again would begin the next test's
+            # handshake.
+            end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            end.close()
 
     def carry(self, payload: Payload) -> None:
         """Sends all of it, and fails unless exactly that arrives."""

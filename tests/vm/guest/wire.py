@@ -34,6 +34,8 @@ class Wire:
         for namespace, addresses in ((self.sluice, SLUICE), (self.kernel, KERNEL)):
             ip(namespace, f"link set {LINK} mtu {LINK_MTU} up",
                f"address add {addresses[4]}/24 dev {LINK}", f"address add {addresses[6]}/64 dev {LINK} nodad")
+            # An address that goes must not take with it another that came later.
+            namespace.set_kernel("ipv4/conf/all/promote_secondaries", 1)
             # Whoever may run `ping` as an ordinary user may open its kind of socket; here, everybody.
             with namespace.entered(), open("/proc/sys/net/ipv4/ping_group_range", "w") as file:
                 file.write("0 2147483647")

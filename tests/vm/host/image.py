@@ -27,8 +27,8 @@ _PYTHON_WITHOUT = {"test", "idlelib", "lib2to3", "distutils", "ensurepip", "lib-
                    "turtledemo", "sqlite3", "curses"}
 
 
-def build(image: Path, kernel: Kernel, binary: Path) -> None:
-    """Writes the initial file system for tests of `binary`."""
+def build(image: Path, kernel: Kernel, binary: Path, tests: list[str]) -> None:
+    """Writes the initial file system of a guest that runs these tests of `binary`."""
     with image.open("wb") as file:
         archive = _Archive(file)
         for folder in ("dev", "proc", "sys", "run", "tmp", "root", "var/run", "etc"):
@@ -53,6 +53,8 @@ def build(image: Path, kernel: Kernel, binary: Path) -> None:
         for folder in ("netns/harness", "vm/guest"):
             for path in sorted((_TESTS / folder).rglob("*.py")):
                 archive.copy(path, f"tests/{path.relative_to(_TESTS)}")
+        # Not on the kernel's command line, which holds 2 KiB.
+        archive.text("tests/chosen", "".join(f"{test}\n" for test in tests))
         archive.end()
 
 

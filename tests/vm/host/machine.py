@@ -18,7 +18,7 @@ import subprocess
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Iterator, Sequence
+from typing import Any, Iterator
 
 from .kernel import Kernel, Unavailable
 
@@ -41,12 +41,12 @@ class Machine:
     def console(self) -> Path:
         return self.directory / "console.log"
 
-    def run(self, arguments: Sequence[str], environment: dict[str, str], seconds: float) -> Iterator[dict[str, Any]]:
+    def run(self, environment: dict[str, str], seconds: float) -> Iterator[dict[str, Any]]:
         """Boots it and yields what the tests inside say; raises Hung if it takes longer, or ends before they do."""
         if shutil.which(QEMU) is None:
             raise Unavailable(f"{QEMU} is not here (package qemu-system-x86)")
         deadline = time.monotonic() + seconds
-        guest = subprocess.Popen(self._command(arguments, environment), stdin=subprocess.DEVNULL,
+        guest = subprocess.Popen(self._command(environment), stdin=subprocess.DEVNULL,
                                  stdout=subprocess.PIPE, stderr=(self.directory / "qemu.log").open("wb"),
                                  start_new_session=True, preexec_fn=_die_with_us)
         try:
@@ -75,12 +75,11 @@ class Machine:
     def qemu_said(self) -> str:
         return (self.directory / "qemu.log").read_text(errors="replace").strip()
 
-    def _command(self, arguments: Sequence[str], environment: dict[str, str]) -> list[str]:
-        # What the kernel does not know itself it hands to the first program: A=B to its environment, and what
-        # follows "--" as arguments. message_cost 0 in the guest lifts the limit of debugging lines, so there is
-        # need for room. The kernel must not wait for entropy, which a guest without hardware gets slowly.
+    def _command(self, environment: dict[str, str]) -> list[str]:
+        # What the kernel does not know itself it hands to the first program, in its environment. The log needs room
+        # for what the tests make its WireGuard say. It must not wait for entropy, which comes slowly without hardware.
         line = ["console=ttyS0,115200", "loglevel=5", "panic=-1", "random.trust_cpu=on", "log_buf_len=4M",
-                "rdinit=/init", *(f"{name}={value}" for name, value in environment.items()), "--", *arguments]
+                "rdinit=/init", *(f"{name}={value}" for name, value in environment.items())]
         return [QEMU, "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", str(_MEMORY_MIB),
                 "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
                 "-kernel", str(self.kernel.image), "-initrd", str(self.initial), "-append", " ".join(line),
