@@ -60,7 +60,8 @@ class Bench:
         self.client = stage.client_tunnel(client)
         self._iperf = stage.node.start(["iperf3", "-s", "--forceflush", "-B", NODE_INNER, "-p", str(_IPERF_PORT)],
                                        stage.folder / f"iperf-{cleanup.unique()}.log")
-        until(lambda: "listening" in self._iperf.output(), "iperf3 listens")
+        self._tcp_tests = 0
+        self._await_iperf()
         until(lambda: self._round_trips(0.02)["round_trips"], "a packet goes through the tunnel and back", 20)
         self.idle_bytes = self.node.process.resident_bytes()
 
@@ -69,15 +70,23 @@ class Bench:
         self.client.stop()
         self.node.stop()
 
+    def _await_iperf(self) -> None:
+        """It says so before its first test and again after each; before that it would refuse the next as busy."""
+        until(lambda: self._iperf.output().count("Server listening") > self._tcp_tests, "iperf3 listens", 30)
+
     def tcp(self, streams: int, direction: str) -> dict:
         command = ["iperf3", "-c", NODE_INNER, "-p", str(_IPERF_PORT), "-t", f"{self.sizes.tcp_s:g}", "-P",
                    str(streams), "-J", "-C", _CONGESTION, *(["-R"] if direction == "out" else [])]
-        run = lambda: json.loads(self.stage.client.run(*command, seconds=self.sizes.tcp_s + 30))["end"]  # noqa: E731
-        said, spent = self._measured(run)
-        received = said["sum_received"]
+        self._await_iperf()
+        self._tcp_tests += 1
+        said, spent = self._measured(lambda: json.loads(
+            self.stage.client.run(*command, seconds=self.sizes.tcp_s + 30)))
+        if "sum_received" not in said["end"]:
+            raise AssertionError(f"iperf3: {said.get('error', 'no result')}")
+        sent, received = said["end"]["sum_sent"], said["end"]["sum_received"]
         return _per_gb(spent, received["bytes"]) | {
             "gbit_per_s": received["bits_per_second"] / 1e9,
-            "retransmits": said["sum_sent"].get("retransmits", 0),
+            "retransmits": sent.get("retransmits", 0),
         }
 
     def udp(self, size: int, direction: str) -> dict:
