@@ -2,6 +2,7 @@
 #include <catch2/catch.hpp>
 
 #include "dataplane/wireguard/constants.h"
+#include "dataplane/wireguard/resident_memory.h"
 #include "dataplane/wireguard/two_devices.h"
 
 namespace sluice::wireguard {
@@ -218,6 +219,42 @@ TEST_CASE("ten thousand peers: each is found, and idle they have no deadline") {
         const auto id = end.device.peer_by_key(peer.public_key);
         REQUIRE(id);
         REQUIRE(end.device.peer_by_address(peer.allowed_ips[0].address) == id);
+    }
+    CHECK(end.device.next_deadline() == kNever);
+}
+
+TEST_CASE(
+    "a hundred thousand peers and a million allowed IPs: little memory, also when one is added") {
+    constexpr uint32_t kPeers = 100'000;
+    constexpr uint32_t kPrefixes = 10;
+    const Now now{Instant(seconds(10)), WallTime(seconds(1'800'000'000))};
+    End end(7, "192.0.2.1:1", now);
+    SeededRandom random(5);
+    const auto address_of = [](uint32_t peer, uint32_t number) {
+        IpAddress address = IpAddress::parse("10.0.0.0").value();
+        store_be32(address.bytes.data(), 0x0a000000 + peer * 16 + number);
+        return address;
+    };
+    for (uint32_t i = 0; i < kPeers; ++i) {
+        PeerSettings& peer = end.peers.emplace_back();
+        random.fill(peer.public_key);
+        for (uint32_t number = 0; number < kPrefixes; ++number)
+            peer.allowed_ips.push_back({address_of(i, number), 32});
+    }
+    DeviceSettings settings = end.settings();
+    const size_t before = resident_memory();
+    end.device.configure(settings, now, end.out);
+    PeerSettings& added = settings.peers.emplace_back();
+    random.fill(added.public_key);
+    added.allowed_ips.push_back({address_of(kPeers, 0), 32});
+    end.device.configure(settings, now, end.out);
+    // While settings change there are two tables of all allowed IPs.
+    constexpr size_t kPerPeer = 2048;
+    if (kResidentMemoryMeansSomething) CHECK(resident_memory() < before + kPeers * kPerPeer);
+    CHECK(end.device.peers().size() == kPeers + 1);
+    for (uint32_t i = 0; i <= kPeers; i += 97) {
+        REQUIRE(end.device.peer_by_address(address_of(i, 0)) == i);
+        REQUIRE(end.device.peer_by_address(address_of(i, kPrefixes)) == std::nullopt);
     }
     CHECK(end.device.next_deadline() == kNever);
 }

@@ -2,12 +2,14 @@
 #include <catch2/catch.hpp>
 #include <deque>
 #include <map>
+#include <set>
 
 #include "dataplane/base/random.h"
 #include "dataplane/wireguard/ecn.h"
 #include "dataplane/wireguard/index_table.h"
 #include "dataplane/wireguard/load_meter.h"
 #include "dataplane/wireguard/rate_limiter.h"
+#include "dataplane/wireguard/resident_memory.h"
 #include "dataplane/wireguard/session.h"
 #include "dataplane/wireguard/staged_packets.h"
 #include "dataplane/wireguard/timestamp.h"
@@ -136,6 +138,41 @@ TEST_CASE("session pool: rooms are used again, and it grows only when told") {
     SessionOwner fourth = pool.take();
     SessionOwner fifth = pool.take();
     CHECK(pool.in_use() == 5);
+}
+
+TEST_CASE("session pool: room that was never used is no memory, also when it grows") {
+    constexpr size_t kRooms = 100'000;
+    const size_t before = resident_memory();
+    SessionPool pool;
+    for (size_t more = 0; more < 100; ++more)
+        pool.reserve(kRooms + more);
+    std::vector<SessionOwner> sessions;
+    for (int i = 0; i < 100; ++i)
+        sessions.push_back(pool.take());
+    CHECK(pool.in_use() == 100);
+    // All rooms would be 110 MB.
+    if (kResidentMemoryMeansSomething) {
+        CHECK(resident_memory() < before + kRooms * sizeof(Session) / 2);
+    }
+}
+
+TEST_CASE("session pool: every room is used before it has no more, over all chunks") {
+    SessionPool pool;
+    std::vector<SessionOwner> sessions;
+    std::set<const Session*> seen;
+    for (size_t room : {1, 2, 5, 30}) {
+        pool.reserve(room);
+        while (sessions.size() < room) {
+            sessions.push_back(pool.take());
+            CHECK(seen.insert(sessions.back().get()).second);
+        }
+    }
+    sessions.clear();
+    CHECK(pool.in_use() == 0);
+    for (int i = 0; i < 30; ++i)
+        sessions.push_back(pool.take());
+    for (const SessionOwner& session : sessions)
+        CHECK(seen.contains(session.get()));
 }
 
 TEST_CASE("rate limiter: five at once, then twenty a second, for each source alone") {

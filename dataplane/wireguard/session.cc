@@ -1,5 +1,6 @@
 #include "dataplane/wireguard/session.h"
 
+#include <algorithm>
 #include <new>
 
 #include "dataplane/base/check.h"
@@ -8,16 +9,12 @@ namespace sluice::wireguard {
 
 void SessionPool::reserve(size_t sessions) {
     if (sessions <= capacity_) return;
-    // What is left of the chunk before joins the free ones.
-    for (; untouched_count_ > 0; --untouched_count_) {
-        untouched_->next_free = free_;
-        free_ = untouched_++;
-    }
-    const size_t more = sessions - capacity_;
-    chunks_.push_back(std::make_unique_for_overwrite<Room[]>(more));
-    untouched_ = chunks_.back().get();
-    untouched_count_ = more;
-    capacity_ = sessions;
+    // An eighth more at least, so that peers added one by one do not make a chunk each. Rooms that
+    // were never used stay untouched, whatever chunk they are in: writing to them would make memory
+    // of what is address space only.
+    const size_t more = std::max(sessions - capacity_, capacity_ / 8);
+    chunks_.push_back({.rooms = std::make_unique_for_overwrite<Room[]>(more), .size = more});
+    capacity_ += more;
 }
 
 SessionOwner SessionPool::take() {
@@ -25,9 +22,11 @@ SessionOwner SessionPool::take() {
     if (room != nullptr) {
         free_ = room->next_free;
     } else {
-        SLUICE_CHECK(untouched_count_ > 0);
-        room = untouched_++;
-        --untouched_count_;
+        while (filling_ < chunks_.size() && chunks_[filling_].used == chunks_[filling_].size)
+            ++filling_;
+        SLUICE_CHECK(filling_ < chunks_.size());
+        Chunk& chunk = chunks_[filling_];
+        room = &chunk.rooms[chunk.used++];
     }
     ++in_use_;
     return SessionOwner(new (&room->session) Session, ReturnToPool{this});

@@ -74,13 +74,17 @@ class SessionPool {
         Session session;
     };
 
-    std::vector<std::unique_ptr<Room[]>> chunks_;
+    struct Chunk {
+        std::unique_ptr<Room[]> rooms;
+        size_t size = 0;
+        size_t used = 0;  // rooms behind these were never touched
+    };
+
+    std::vector<Chunk> chunks_;
+    size_t filling_ = 0;  // the first chunk that may have untouched rooms
     size_t capacity_ = 0;
     size_t in_use_ = 0;
-    // Rooms of the newest chunk that were never used, and those that were given back.
-    Room* untouched_ = nullptr;
-    size_t untouched_count_ = 0;
-    Room* free_ = nullptr;
+    Room* free_ = nullptr;  // given back
 };
 
 // previous: only receives, what was on its way when the current one took its place.
