@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <linux/if_tun.h>
 #include <net/if.h>
+#include <poll.h>
 #include <sys/ioctl.h>
 
 #include <algorithm>
@@ -54,6 +55,24 @@ ifreq request_for(const std::string& interface, bool one_of_many) {
     return request;
 }
 
+// A process that was killed keeps its device until the kernel has taken its io_uring apart, which
+// is some time after its end: a supervisor that starts the node again at once would find the
+// interface in use. Two seconds are many times of what was seen on a busy machine. Less fails
+// starts after a crash; more only delays telling of an interface that really is somebody else's.
+constexpr int kHandOverTries = 200;
+constexpr int kHandOverPauseMs = 10;
+
+int find_settled_link(Netlink& netlink, const std::string& interface, Link& link) {
+    int error = netlink.find_link(interface, link);
+    for (int i = 0; i < kHandOverTries && error == 0 && link.kind == "tun" && link.has_carrier;
+         ++i) {
+        ::poll(nullptr, 0, kHandOverPauseMs);
+        link = {};
+        error = netlink.find_link(interface, link);
+    }
+    return error;
+}
+
 // Whether the name is free, or a device that nobody holds.
 Result<void> check_name(Netlink& netlink, const std::string& interface, Link& stale) {
     const bool is_valid = !interface.empty() && interface.size() < IFNAMSIZ && interface != "." &&
@@ -70,7 +89,7 @@ Result<void> check_name(Netlink& netlink, const std::string& interface, Link& st
                     "\" cannot be the name of an interface: 1 to 15 letters, digits, '-' and '_'");
     }
     Link link;
-    const int error = netlink.find_link(interface, link);
+    const int error = find_settled_link(netlink, interface, link);
     if (error == ENODEV) return {};
     if (error != 0)
         return fail("cannot look for interface " + interface + ": " + error_text(error));

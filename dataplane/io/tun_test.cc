@@ -7,6 +7,7 @@
 #include <netinet/in.h>
 #include <netinet/ip_icmp.h>
 #include <netinet/udp.h>
+#include <poll.h>
 #include <sched.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
@@ -15,6 +16,8 @@
 #include <cstdio>
 #include <cstring>
 #include <fstream>
+#include <memory>
+#include <thread>
 
 #include "dataplane/base/random.h"
 #include "dataplane/io/descriptor.h"
@@ -346,6 +349,19 @@ TEST_CASE("a stale device is taken over, whatever it was") {
                   }
               }
               return "";
+          }) == "");
+}
+
+TEST_CASE("a device that a killed process has not yet given back is waited for") {
+    CHECK(in_namespace([]() -> std::string {
+              auto killed = std::make_unique<TunDevice>(make(options("sluice-late")));
+              std::thread kernel([&killed] {
+                  ::poll(nullptr, 0, 100);
+                  killed.reset();
+              });
+              const std::string error = error_of(options("sluice-late"));
+              kernel.join();
+              return error == "it works" ? "" : error;
           }) == "");
 }
 
