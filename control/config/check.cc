@@ -54,7 +54,11 @@ void check_allowed_ips(const Wireguard& wireguard, Diagnostics& diagnostics) {
         while (!open.empty() && !open.back()->prefix.contains(claim.prefix.address)) {
             open.pop_back();
         }
-        if (!open.empty() && open.back()->peer != claim.peer) {
+        // Who has 0.0.0.0/0 has what nobody else has, which is what everybody means by it. Any
+        // other prefix inside another peer's is more likely a mistake.
+        const bool inside_default =
+            !open.empty() && open.back()->prefix.length == 0 && claim.prefix.length > 0;
+        if (!open.empty() && open.back()->peer != claim.peer && !inside_default) {
             const Claim* first = open.back();
             const Claim* second = &claim;
             if (second->written->at < first->written->at) std::swap(first, second);
@@ -73,7 +77,7 @@ void check_allowed_ips(const Wireguard& wireguard, Diagnostics& diagnostics) {
 void check_peer(const Peer& peer, const Wireguard& wireguard, Diagnostics& diagnostics) {
     for (const Located<IpPrefix>& prefix : peer.allowed_ips) {
         for (const Located<IpPrefix>& own : wireguard.addresses) {
-            if (!prefix.value.contains(own.value.address)) continue;
+            if (prefix.value.length == 0 || !prefix.value.contains(own.value.address)) continue;
             diagnostics.error(
                 prefix.at, "allowed IPs " + prefix.value.text() + " of peer " +
                                in_quotes(peer.name.value) + " hold the node's own tunnel address " +

@@ -217,6 +217,27 @@ TEST_CASE("the automatic port needs an address, and counts from base_port") {
               "number"});
 }
 
+TEST_CASE("a peer may have all that nobody else has, the node's own address or not") {
+    const std::string text = R"([wireguard]
+addresses = ["10.98.0.1/24", "fd98::1/64"]
+listen_port = 41621
+[[wireguard.peers]]
+name = "phone"
+public_key = "42q8Bg3nRlCzxAR+uWDFPsHuuoOxfRrN3BIl+WyTXDU="
+allowed_ips = ["10.98.0.2/32", "fd98::2/128"]
+[[wireguard.peers]]
+name = "router"
+public_key = "xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg="
+allowed_ips = ["0.0.0.0/0", "::/0"]
+)";
+    Diagnostics diagnostics;
+    std::optional<Config> config = read_config(text, diagnostics);
+    REQUIRE(config);
+    resolve(*config, test_machine(), diagnostics);
+    check(*config, diagnostics);
+    CHECK(diagnostics.lines("f") == std::vector<std::string>{});
+}
+
 TEST_CASE("the state folder holds the key unless the file says otherwise") {
     CHECK(resolved(kTunnel).wireguard->private_key_file.value == "/var/lib/sluice/wireguard.key");
     CHECK(resolved("[node]\nstate_dir = \"/x\"\n" + std::string(kTunnel))

@@ -1,7 +1,7 @@
 // What control tells the workers: one immutable, complete, checked picture of everything a decision
 // needs. Control builds it, workers only read it; who holds the pointer keeps it alive.
 // Everything in it has been validated: names are unique, references resolve to indexes that exist,
-// keys match certificates, prefixes do not overlap between peers, hosts are lower case.
+// keys match certificates, no prefix belongs to two peers, hosts are lower case.
 // Thread: immutable after it was published, so any thread may read it.
 #pragma once
 

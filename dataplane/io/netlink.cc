@@ -249,6 +249,19 @@ int Netlink::remove_address(unsigned index, const IpPrefix& address) {
     return change_address(index, address, RTM_DELADDR, 0);
 }
 
+int Netlink::find_route(const IpAddress& to, bool& is_local) {
+    const Bytes bytes = to.view();
+    rtmsg head{};
+    head.rtm_family = family_of(to);
+    head.rtm_dst_len = static_cast<uint8_t>(bytes.size() * 8);
+    Request request(RTM_GETROUTE, NLM_F_ACK, head);
+    request.attribute(RTA_DST, bytes.data(), bytes.size());
+    return ask(request, [&](uint16_t type, Bytes message) {
+        const auto parts = split<rtmsg>(message);
+        if (type == RTM_NEWROUTE && parts) is_local = parts->first.rtm_type == RTN_LOCAL;
+    });
+}
+
 int Netlink::list_routes(unsigned index, std::vector<Route>& routes) {
     for (const uint8_t family : {AF_INET, AF_INET6}) {
         rtmsg head{};

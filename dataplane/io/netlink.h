@@ -48,6 +48,8 @@ class Netlink {
     int add_address(unsigned index, const IpPrefix& address);
     int remove_address(unsigned index, const IpPrefix& address);
 
+    // How packets to this address go: to this machine itself, or not. ENETUNREACH: nowhere.
+    int find_route(const IpAddress& to, bool& is_local);
     // Those of the main table that lead out of this link.
     int list_routes(unsigned index, std::vector<Route>& routes);
     // EEXIST: this prefix has a route already, of whatever link.

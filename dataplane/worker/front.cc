@@ -5,6 +5,15 @@
 
 namespace sluice::worker {
 
+namespace {
+
+std::string append(std::string errors, const std::string& more) {
+    if (!errors.empty() && !more.empty()) errors += "; ";
+    return errors + more;
+}
+
+}  // namespace
+
 // The sockets of one listener.
 class Front::Listener {
   public:
@@ -46,10 +55,12 @@ class Front::Listener {
 
         void on_accept(io::Accepted accepted) override {
             front.accepted_.add();
-            const http::ClientFacts facts{.remote = accepted.remote,
-                                          .local = accepted.local,
-                                          .encrypted = true,
-                                          .through_tunnel = through_tunnel};
+            const http::ClientFacts facts{
+                .remote = accepted.remote,
+                .local = accepted.local,
+                .encrypted = true,
+                .through_tunnel =
+                    through_tunnel && front.came_from_a_peer(accepted.remote.address)};
             auto stream = front.contexts_.accept(std::move(accepted.stream));
             front.proxy_.accept(std::move(stream), facts, front.engine_.now());
         }
@@ -82,12 +93,6 @@ void SnapshotPeers::apply(std::shared_ptr<const contract::Snapshot> snapshot,
 
 const std::string* SnapshotPeers::peer_name(const IpAddress& inner_address) const {
     if (!directory_ || !inner_address.is_set()) return nullptr;
-    // A program on this machine that connects to the tunnel's own address is accepted by the bound
-    // socket too, because the kernel goes by the route. It is no peer, even where one may send from
-    // everywhere (0.0.0.0/0).
-    for (const IpPrefix& own : snapshot_->wireguard->addresses) {
-        if (own.address == inner_address) return nullptr;
-    }
     const wireguard::PeerId peer = directory_->find(inner_address.view());
     return peer != wireguard::kNoPeer ? &snapshot_->wireguard->peers[peer].name : nullptr;
 }
@@ -105,10 +110,19 @@ std::string Front::apply(std::shared_ptr<const contract::Snapshot> snapshot,
     std::string errors;
     if (auto applied = contexts_.apply(snapshot->tls); !applied) errors = applied.error().message;
     peers_.apply(snapshot, std::move(peers));
+    if (snapshot->wireguard && !host_) {
+        if (auto opened = io::HostAddresses::open(); opened) {
+            host_ = std::move(*opened);
+        } else {
+            errors = append(std::move(errors), opened.error().message);
+        }
+    }
     proxy_.apply(snapshot, now);
-    const std::string failed = open_listeners(*snapshot);
-    if (!errors.empty() && !failed.empty()) errors += "; ";
-    return errors + failed;
+    return append(std::move(errors), open_listeners(*snapshot));
+}
+
+bool Front::came_from_a_peer(const IpAddress& remote) {
+    return host_ && !host_->is_own(remote);
 }
 
 std::string Front::open_listeners(const contract::Snapshot& snapshot) {
@@ -132,8 +146,8 @@ std::string Front::open_listeners(const contract::Snapshot& snapshot) {
         if (auto opened = listener->open(engine_); opened) {
             listeners_.push_back(std::move(listener));
         } else {
-            if (!errors.empty()) errors += "; ";
-            errors += "listener \"" + config->name + "\": " + opened.error().message;
+            errors = append(std::move(errors),
+                            "listener \"" + config->name + "\": " + opened.error().message);
         }
     }
     return errors;

@@ -3,12 +3,17 @@
 // Each listener has up to two sockets on one address: one bound to the tunnel's interface and one
 // that is not. The bound one gets a connection only if its packets arrive on that interface, now
 // and for the connection's whole life; so which socket accepted is the proof that a connection came
-// through the tunnel, whatever source address its packets claim.
+// through the tunnel, whatever source address its packets claim. One exception: what a program of
+// this machine sends to the tunnel's own address counts for the kernel as arrived there, because it
+// goes by the route. Such a connection comes from one of the machine's own addresses, which nobody
+// out in the tunnel can use, because the answers would not leave the machine; so those are not taken
+// for peers, even where one may send from everywhere (0.0.0.0/0).
 //
 // Thread: the worker's.
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -19,6 +24,7 @@
 #include "dataplane/contract/snapshot.h"
 #include "dataplane/http/proxy.h"
 #include "dataplane/io/engine.h"
+#include "dataplane/io/host_addresses.h"
 #include "dataplane/tls/contexts.h"
 #include "dataplane/wireguard/peer_directory.h"
 
@@ -62,6 +68,8 @@ class Front final : public http::Connector {
     class Listener;
 
     std::string open_listeners(const contract::Snapshot& snapshot);
+    // Whether a connection that the tunnel's socket accepted is from beyond this machine.
+    bool came_from_a_peer(const IpAddress& remote);
 
     io::Engine& engine_;
     DropCounters& drops_;
@@ -69,6 +77,8 @@ class Front final : public http::Connector {
     SnapshotPeers peers_;
     http::Proxy proxy_;
     std::vector<std::unique_ptr<Listener>> listeners_;
+    // Set with the first snapshot that has a tunnel.
+    std::optional<io::HostAddresses> host_;
     Counter accepted_;
 };
 

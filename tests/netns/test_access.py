@@ -171,3 +171,33 @@ def read_all(stream: ssl.SSLSocket) -> bytes:
     while piece := stream.recv(65536):
         received += piece
     return received
+
+
+@on_both_engines
+class LocalPrograms(ServedTest):
+    """A peer may send from everywhere, so that no source address by itself says "not a peer"."""
+
+    @classmethod
+    def configure(cls, document) -> None:
+        document["wireguard"]["peers"][0]["allowed_ips"] = ["0.0.0.0/0", "::/0"]
+
+    def test_a_program_on_the_node_is_no_peer_whatever_address_of_the_node_it_uses(self) -> None:
+        # The tunnel's routes are not made for 0.0.0.0/0; answers to the client need them.
+        for prefix in (f"{Topology.CLIENT_INNER}/32", f"{Topology.CLIENT_INNER6}/128"):
+            family = "-6" if ":" in prefix else "-4"
+            self.topology.node.ip(family, "route", "replace", prefix, "dev", self.node.interface)
+        self.assert_serves()
+        for target, source in ((Topology.NODE_INNER, Topology.NODE_INNER), (Topology.NODE, Topology.NODE_INNER),
+                               (Topology.NODE_INNER6, Topology.NODE_INNER6)):
+            with self.subTest(source=source, to=target):
+                site = self.site(self.topology.node, target)
+                options = ["--interface", source]
+                self.assertEqual(site.fetch(PUBLIC, "/echo", options=options).status, 200)
+                self.assertEqual(site.fetch(TUNNEL, "/echo", options=options).status, 403)
+        # From its other addresses the kernel sends the answers into the tunnel, so nothing comes of it.
+        for target, source in ((Topology.NODE_INNER, Topology.NODE), (Topology.NODE_INNER6, Topology.NODE6)):
+            with self.subTest(source=source, to=target):
+                site = self.site(self.topology.node, target)
+                answer = site.fetch(TUNNEL, "/echo", seconds=1, options=["--interface", source])
+                self.assertIn(answer.status, (0, 403))
+        self.assert_serves()
