@@ -142,6 +142,20 @@ TEST_CASE("BLAKE2s: RFC 7693, appendices B and E") {
           unhex("6a411f08ce25adcdfb02aba641451cec53c598b24f4fc787fbdc88797f4c1dfe"));
 }
 
+TEST_CASE("key derivation: the vectors of wireguard-go, kdf_test.go") {
+    // HMAC fills a short key up with zeros, so the vector's key of 8 bytes is one of 32.
+    std::array<uint8_t, 32> bytes{};
+    const std::string_view short_key = "test-key";
+    std::copy(short_key.begin(), short_key.end(), bytes.begin());
+    const auto keys = kdf<3>(Secret<32>(bytes), as_bytes("test-input"));
+    const std::string_view expected[] = {
+        "6f0e5ad38daba1bea8a0d213688736f19763239305e0f58aba697f9ffc41c633",
+        "df1194df20802a4fe594cde27e92991c8cae66c366e8106aaa937a55fa371e8a",
+        "fac6e2745a325f5dc5d11a5b165aad08b0ada28e7b4e666b7c077934a4d76c24"};
+    for (size_t i = 0; i < 3; ++i)
+        CHECK(vector_of(keys[i].span()) == unhex(expected[i]));
+}
+
 TEST_CASE("X25519: RFC 7748, sections 5.2 and 6.1") {
     const X25519Key one(Secret<32>(
         unhex_array<32>("a546e36bf0527c9d3b16154b82465edd62144c0ac1fc5a18506a2244ba449ac4")));
