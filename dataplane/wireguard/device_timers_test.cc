@@ -54,6 +54,27 @@ TEST_CASE("an unanswered initiation is repeated every 5 to 5.334 s, each time a 
     CHECK(net.b.out.received.size() == 1);
 }
 
+TEST_CASE(
+    "the first try leaves from where the peer was heard, a retry from where the kernel chooses") {
+    TwoDevices net;
+    net.connect();
+    net.send(net.b, net.packet_from(net.b));
+    net.settle();
+    net.pass(kRejectAfterTime);
+    net.a.out.sent.clear();
+    net.send(net.a, net.packet_from(net.a));
+    const SentDatagram first = net.take(net.a);
+    REQUIRE(first.type() == 1);
+    CHECK(first.path.local == net.a.endpoint.address);
+    CHECK(first.path.interface_index == 1);
+    until_sent(net, net.a, seconds(10));
+    const SentDatagram retry = net.take(net.a);
+    REQUIRE(retry.type() == 1);
+    CHECK_FALSE(retry.path.local.is_set());
+    CHECK(retry.path.interface_index == 0);
+    CHECK(retry.path.remote == net.b.endpoint);
+}
+
 TEST_CASE("after 90 s a handshake is given up, what waited is dropped, and new data begins anew") {
     TwoDevices net;
     net.send(net.a, net.packet_from(net.a));

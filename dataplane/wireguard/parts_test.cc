@@ -120,6 +120,39 @@ TEST_CASE("staged packets: what waits survives a larger packet size and more pee
     CHECK(store.clear(queue) == 0);
 }
 
+TEST_CASE("a session ends by its age and by its messages, in both directions") {
+    Session session;
+    session.initiator = true;
+    session.created = kStart;
+    CHECK(session.can_send(kStart + kRejectAfterTime - Duration(1)));
+    CHECK_FALSE(session.can_send(kStart + kRejectAfterTime));
+    CHECK(session.can_receive(kStart + kRejectAfterTime - Duration(1), 0));
+    CHECK_FALSE(session.can_receive(kStart + kRejectAfterTime, 0));
+    // 2^64 - 2^13 - 1, as the paper has it.
+    CHECK(session.can_receive(kStart, 0xffff'ffff'ffff'dffe));
+    CHECK_FALSE(session.can_receive(kStart, 0xffff'ffff'ffff'dfff));
+    CHECK_FALSE(session.can_receive(kStart, UINT64_MAX));
+    session.send_counter = 0xffff'ffff'ffff'dffe;
+    CHECK(session.can_send(kStart));
+    ++session.send_counter;
+    CHECK_FALSE(session.can_send(kStart));
+
+    // Who replaces it: after messages either end, after time only its initiator.
+    session.send_counter = uint64_t{1} << 60;
+    CHECK_FALSE(session.is_old_for_sending(kStart));
+    ++session.send_counter;
+    CHECK(session.is_old_for_sending(kStart));
+    session.initiator = false;
+    CHECK(session.is_old_for_sending(kStart));
+    session.send_counter = 0;
+    CHECK_FALSE(session.is_old_for_sending(kStart + seconds(170)));
+    CHECK_FALSE(session.is_old_for_receiving(kStart + seconds(170)));
+    session.initiator = true;
+    CHECK(session.is_old_for_sending(kStart + seconds(120)));
+    CHECK_FALSE(session.is_old_for_receiving(kStart + seconds(165) - Duration(1)));
+    CHECK(session.is_old_for_receiving(kStart + seconds(165)));
+}
+
 TEST_CASE("session pool: rooms are used again, and it grows only when told") {
     SessionPool pool;
     pool.reserve(3);
@@ -201,6 +234,31 @@ TEST_CASE("rate limiter: five at once, then twenty a second, for each source alo
     for (int i = 0; i < 5; ++i)
         CHECK(limiter.admit(one, now));
     CHECK_FALSE(limiter.admit(one, now));
+}
+
+TEST_CASE("rate limiter: the same as a bucket of tokens for each source") {
+    for (uint64_t seed = 1; seed <= 20; ++seed) {
+        SeededRandom random(seed);
+        RateLimiter limiter(random);
+        struct Bucket {
+            Duration tokens = seconds(5);  // a token is a second here: 20 a second fill it 20 times
+            Instant at = kStart;
+        };
+        std::map<uint64_t, Bucket> model;
+        Instant now = kStart;
+        for (int i = 0; i < 20'000; ++i) {
+            now += Duration(static_cast<int64_t>(random.below(8'000'000)));
+            const auto source = static_cast<uint32_t>(random.below(20));
+            std::array<uint8_t, 4> bytes;
+            store_be32(bytes.data(), 0xc0000200 + source);
+            Bucket& bucket = model[source];
+            bucket.tokens = std::min<Duration>(seconds(5), bucket.tokens + (now - bucket.at) * 20);
+            bucket.at = now;
+            const bool expected = bucket.tokens >= seconds(1);
+            if (expected) bucket.tokens -= seconds(1);
+            REQUIRE(limiter.admit(IpAddress::v4(bytes.data()), now) == expected);
+        }
+    }
 }
 
 TEST_CASE("rate limiter: an IPv6 source is its /64") {
