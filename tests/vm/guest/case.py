@@ -45,7 +45,7 @@ class TunnelTest(unittest.TestCase):
         self.running = False
 
     def make_sluice(self) -> Any:
-        return SluiceEnd(ENGINE[self.outer])
+        return SluiceEnd(ENGINE[self.outer])  # a test may want another
 
     def tearDown(self) -> None:
         if self.running:

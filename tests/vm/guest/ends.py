@@ -113,12 +113,12 @@ class KernelEnd(End):
 class SluiceEnd(End):
     """`sluice run` with nothing but a tunnel."""
 
-    def __init__(self, engine: str) -> None:
+    def __init__(self, engine: str, workers: int = 2) -> None:
         self.namespace = the_wire().sluice
         self.interface = f"sl{next(_serials)}"
         self.keys = _keys("sluice")
         self.node = Node(self.namespace, Path("/tmp"), {
-            "node": {"name": "node-21", "ip": Topology.NODE, "state_dir": "/tmp", "workers": 2},
+            "node": {"name": "node-21", "ip": Topology.NODE, "state_dir": "/tmp", "workers": workers},
             "io": {"engine": engine},
             "wireguard": {
                 "interface": self.interface,

@@ -10,8 +10,8 @@ from base64 import b64decode
 from harness.network import Namespace, family_of
 from harness.waiting import until
 
-from case import TunnelTest, over_both_families
-from ends import KERNEL_PORT, PATIENCE, SLUICE_PORT
+from case import ENGINE, TunnelTest, over_both_families
+from ends import KERNEL_PORT, PATIENCE, SLUICE_PORT, SluiceEnd
 from traffic import Pinger
 from wire import COOKIE, INITIATION, KERNEL, KERNEL_INNER, LINK, RESPONSE, SLUICE, SLUICE_INNER, Outer, ip
 
@@ -61,6 +61,10 @@ class Flood:
 class UnderLoad(TunnelTest):
     # What strangers send is invalid, and too much; and whoever is asked for a cookie has to begin again.
     expected = ("Invalid handshake initiation", "Dropping handshake packet", "did not complete")
+
+    def make_sluice(self) -> SluiceEnd:
+        # Each worker has a load of its own, and chance decides who gets the flood.
+        return SluiceEnd(ENGINE[self.outer], workers=1)
 
     def test_sluice_gives_the_cookie_that_the_kernel_asks_for(self) -> None:
         self.start(begins="sluice")

@@ -39,9 +39,12 @@ class Pinger:
         self._socket.setsockopt(level, option, _PMTUDISC_DO)
 
     def ping(self, size: int = 56, seconds: float = PATIENCE) -> bool:
-        """Whether a request with so many bytes is answered in time. It is sent once."""
-        self.send(size)
-        return self.answered(seconds)
+        """Whether a request with so many bytes is answered in time, and not with an error. It is sent once."""
+        try:
+            self.send(size)
+            return self.answered(seconds)
+        except OSError:
+            return False
 
     def send(self, size: int) -> None:
         self._sequence = (self._sequence + 1) & 0xFFFF
