@@ -103,6 +103,7 @@ TunLink TunWatch::look() {
     drain();
     // It may be moved or renamed between one question and the next.
     static constexpr int kTries = 3;
+    bool may_ask = true;
     for (int i = 0; i < kTries; ++i) {
         const auto name = name_of(tun_.get());
         if (!name) {
@@ -110,6 +111,7 @@ TunLink TunWatch::look() {
             return last_;
         }
         const Descriptor there = namespace_of(tun_.get());
+        may_ask = there.is_open() || errno != EPERM;
         const bool is_here = !there.is_open() || is_this_namespace(there);
         Link link;
         const int error = is_here ? find_link(*name, link) : find_link_in(there, *name, link);
@@ -125,6 +127,11 @@ TunLink TunWatch::look() {
         }
         return last_;
     }
+    // It is on its way, perhaps out of the world: a namespace that ends does not let itself be
+    // asked about any more.
+    last_.exists = true;
+    last_.is_elsewhere = true;
+    if (!may_ask) last_.is_up = true;
     return last_;
 }
 

@@ -21,7 +21,7 @@ namespace sluice::io {
 // The TUN device as others see it.
 struct TunLink {
     bool exists = false;
-    bool is_elsewhere = false;  // in another network namespace: nothing wakes us, so look again
+    bool is_elsewhere = false;  // or not to be found: nothing wakes us for it, so look again
     bool is_up = false;
     unsigned mtu = 0;
     std::string interface;  // its name now
