@@ -59,7 +59,10 @@ class Results(unittest.TestResult):
         where = getattr(test, "test_case", test)
         explain = getattr(where, "explain", None)
         if explain is not None:
-            text += "\n" + explain()
+            try:
+                text += "\n" + explain()
+            except Exception as nothing:  # what cannot be explained has still failed, and the others go on
+                text += f"\nno explanation: {nothing}"
         ElementTree.SubElement(self._case(test, "FAILED"), "failure", message=str(error[1])[:300]).text = printable(text)
         print(text, flush=True)
 

@@ -1,4 +1,4 @@
-"""A stock WireGuard end: Debian's wireguard-go, configured with `wg`."""
+"""A stock WireGuard end, Debian's wireguard-go or another, configured with `wg`."""
 
 import socket
 from dataclasses import dataclass, field
@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Sequence
 
 from . import cleanup, processes
+from .implementations import DEBIAN_WIREGUARD_GO, Implementation
 from .network import Namespace, add_address
 from .waiting import until
 
@@ -57,6 +58,7 @@ class WireguardClient:
     addresses: Sequence[str] = ("10.98.0.2/24", "fd98::2/64")
     listen_port: int | None = None
     mtu: int = 1420
+    implementation: Implementation = DEBIAN_WIREGUARD_GO
 
     def __post_init__(self) -> None:
         # Its control socket lies in one folder for all network namespaces, so its name is unique.
@@ -66,9 +68,9 @@ class WireguardClient:
     def up(self, *peers: Peer) -> None:
         control = Path(f"/var/run/wireguard/{self.interface}.sock")
         cleanup.later(lambda: control.unlink(missing_ok=True))
-        self.process = self.namespace.start(["wireguard-go", "-f", self.interface],
+        self.process = self.namespace.start(self.implementation.command(self.interface),
                                             self.directory / f"{self.interface}.log")
-        until(lambda: is_answered(control), f"wireguard-go opens {control}")
+        until(lambda: is_answered(control), f"{self.implementation.name} opens {control}", 30)
         port = ["listen-port", str(self.listen_port)] if self.listen_port else []
         self.wg("set", self.interface, "private-key", self._secret("private", self.keys.private), *port)
         for peer in peers:
@@ -78,6 +80,8 @@ class WireguardClient:
         self.namespace.ip("link", "set", self.interface, "mtu", str(self.mtu), "up")
 
     def set_peer(self, peer: Peer) -> None:
+        if not self.implementation.changes_peers and peer.public_key in self.wg("show", self.interface, "peers"):
+            self.wg("set", self.interface, "peer", peer.public_key, "remove")
         command = ["set", self.interface, "peer", peer.public_key,
                    "allowed-ips", ",".join(peer.allowed_ips)]
         if peer.endpoint is not None:
@@ -89,8 +93,15 @@ class WireguardClient:
         self.wg(*command)
 
     def down(self) -> None:
+        """Ends it as a crash would: nothing is said to the other end. up() begins anew with the same keys."""
         assert self.process is not None
-        self.process.end()
+        self.process.kill()
+        Path(f"/var/run/wireguard/{self.interface}.sock").unlink(missing_ok=True)
+        until(lambda: self.interface not in self.namespace.ip("-o", "link"), "its interface is gone")
+
+    def tail(self, lines: int = 20) -> str:
+        """What it said last, for people."""
+        return "\n".join(self.process.output().splitlines()[-lines:]) if self.process else "(it was not started)"
 
     def wg(self, *arguments: str) -> str:
         return self.namespace.run("wg", *arguments)
