@@ -120,15 +120,16 @@ class Topology:
         self.lan = Namespace("lan", self.serial)
         self.lan.ip("link", "add", "bridge", "type", "bridge")
         self.lan.ip("link", "set", "bridge", "up")
-        self.node = self._attach("node", self.NODE, self.NODE6)
-        self.client = self._attach("client", self.CLIENT, self.CLIENT6)
-        self.neighbour = self._attach("neighbour", self.NEIGHBOUR, self.NEIGHBOUR6)
+        self.node = self.attach("node", self.NODE, self.NODE6)
+        self.client = self.attach("client", self.CLIENT, self.CLIENT6)
+        self.neighbour = self.attach("neighbour", self.NEIGHBOUR, self.NEIGHBOUR6)
         self.backend = Namespace("backend", self.serial)
         _link(self.node, "backend0", self.backend, "node0")
         _configure(self.node, "backend0", "192.168.78.1/24", "fd78::1/64")
         _configure(self.backend, "node0", f"{self.BACKEND}/24", f"{self.BACKEND6}/64")
 
-    def _attach(self, role: str, address: str, address6: str) -> Namespace:
+    def attach(self, role: str, address: str, address6: str) -> Namespace:
+        """One more machine on the bridge."""
         namespace = Namespace(role, self.serial)
         _link(namespace, "lan0", self.lan, role)
         self.lan.ip("link", "set", role, "master", "bridge", "up")
@@ -145,6 +146,40 @@ def _configure(namespace: Namespace, interface: str, *addresses: str) -> None:
     namespace.ip("link", "set", interface, "up")
     for address in addresses:
         add_address(namespace, interface, address)
+
+
+class HomeNetwork:
+    """A machine behind a router on the bridge that lends it its own address, as those at home do.
+
+        home 192.168.79.2 ── 192.168.79.1 router 192.168.77.80 ── the bridge
+    """
+    ROUTER, ROUTER6 = "192.168.77.80", "fd77::80"
+
+    def __init__(self, topology: Topology):
+        self.router = topology.attach("router", self.ROUTER, self.ROUTER6)
+        # A namespace's end takes its links away some time later, and the next one has the same names.
+        cleanup.later(lambda: self.router.ip("link", "delete", "lan0"))
+        self.home = Namespace("home", topology.serial)
+        _link(self.router, "home0", self.home, "lan0")
+        _configure(self.router, "home0", "192.168.79.1/24")
+        _configure(self.home, "lan0", "192.168.79.2/24")
+        self.home.ip("route", "add", "default", "via", "192.168.79.1")
+        self.router.set_kernel("ipv4/ip_forward", 1)
+
+    def lend_ports(self, first: int, last: int) -> None:
+        """The router's source ports are these from now on. What it lent before it forgets."""
+        self.router.run("nft", "-f", "-", stdin=f"""
+            table ip home {{}}
+            delete table ip home
+            table ip home {{
+                chain out {{
+                    type nat hook postrouting priority srcnat
+                    oifname "lan0" meta l4proto udp masquerade to :{first}-{last}
+                }}
+            }}""")
+        # What was lent on an interface is forgotten when that goes down.
+        self.router.ip("link", "set", "lan0", "down")
+        self.router.ip("link", "set", "lan0", "up")
 
 
 def add_address(namespace: Namespace, interface: str, address: str) -> None:
@@ -171,6 +206,6 @@ def steer(namespace: Namespace, prefix: str, via: str, interface: str) -> Callab
 def remove_orphans() -> None:
     """Removes namespaces of programs that were killed before they could."""
     for name in os.listdir("/run/netns") if os.path.isdir("/run/netns") else []:
-        found = re.fullmatch(r"sluice-(?:lan|node|client|neighbour|backend)-(\d+)(?:-\d+)?", name)
+        found = re.fullmatch(r"sluice-(?:lan|node|client|neighbour|backend|router|home)-(\d+)(?:-\d+)?", name)
         if found and not os.path.exists(f"/proc/{found[1]}"):
             subprocess.run(["ip", "netns", "delete", name], capture_output=True, check=False)
