@@ -7,10 +7,9 @@
 #include <unistd.h>
 
 #include <catch2/catch.hpp>
+#include <cstdlib>
 #include <cstring>
 #include <filesystem>
-
-#include "control/config/test_folder.h"
 
 namespace sluice::control::uapi {
 
@@ -61,6 +60,18 @@ int listening_at(const std::string& path) {
     return listening;
 }
 
+class Folder {
+  public:
+    Folder() { REQUIRE(::mkdtemp(path_) != nullptr); }
+    ~Folder() { std::filesystem::remove_all(path_); }
+    Folder(const Folder&) = delete;
+    Folder& operator=(const Folder&) = delete;
+    std::string path(const std::string& name) const { return std::string(path_) + "/" + name; }
+
+  private:
+    char path_[32] = "/tmp/sluice-uapi-XXXXXX";
+};
+
 class World {
   public:
     World() {
@@ -79,7 +90,7 @@ class World {
     }
     SystemClock clock;
     std::unique_ptr<ControlLoop> loop;
-    config::TestFolder folder;
+    Folder folder;
     std::string path = folder.path("wg.sock");
     SlowInterface interface;
     std::unique_ptr<Server> server;
