@@ -309,7 +309,7 @@ TEST_CASE("what a running node shows to people") {
                                              "  public key   "));
     CHECK_THAT(status.out, Catch::EndsWith("  connections  3 open, 5 accepted\n"
                                            "  requests     42\n"
-                                           "  offloads     udp_gso on\n"
+                                           "  offloads     udp_gso on, used 10 times\n"
                                            "               udp_gro off: the kernel has none\n"
                                            "  drops        mac1_invalid 7\n"));
     CHECK(node.ask({"peers"}).out ==

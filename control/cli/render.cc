@@ -68,6 +68,8 @@ std::string offloads_text(const Json& offloads) {
         if (!text.empty()) text += "\n";
         text +=
             offload.at("name").get<std::string>() + " " + offload.at("state").get<std::string>();
+        const uint64_t uses = offload.at("uses").get<uint64_t>();
+        if (uses > 0) text += ", used " + std::to_string(uses) + " times";
         if (offload.contains("reason")) text += ": " + offload.at("reason").get<std::string>();
     }
     return text;
