@@ -36,6 +36,7 @@ static Duration mean_interval(Fault fault) {
             return 40s;
         case Fault::kNewPresharedKey:
             return 100s;
+        case Fault::kNewPrivateKey:
         case Fault::kRemovePeer:
             return 100s;
         case Fault::kBurst:

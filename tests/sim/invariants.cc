@@ -280,6 +280,7 @@ void Invariants::note_response(const Call& call, const Claim& claim) {
         }
     }
     if (std::exchange(with.new_preshared_key, false)) coverage_.done(Deed::kNewPresharedKeyUsed);
+    if (std::exchange(with.new_private_key, false)) coverage_.done(Deed::kNewPrivateKeyUsed);
     ledger_.establish(claim.session, call.now.mono);
     with.initiation_open = false;
     with.series_since = Instant();

@@ -70,6 +70,7 @@ class Invariants {
     void check_idle(SimNode& node, Instant now);
 
     void node_restarted(uint32_t node, Instant now) { ledger_.node_restarted(node, now); }
+    void private_key_changed(uint32_t node) { ledger_.private_key_changed(node); }
     void peer_removed(uint32_t node, uint32_t peer) { ledger_.dealings(node, peer).forget(); }
     Dealings& dealings(uint32_t node, uint32_t peer) { return ledger_.dealings(node, peer); }
     Ledger& ledger() { return ledger_; }

@@ -173,6 +173,9 @@ Origin Invariants::emitted_data(const Call& call, const Emitted& emitted, Bytes 
     if (session.epoch_of(node_) != with.epoch) {
         fail(Invariant::kNonceReuse, "data in a session that the node should have forgotten");
     }
+    if (*number < with.first_sendable) {
+        fail(Invariant::kKeyChange, "data in session " + std::to_string(*number));
+    }
     const Instant now = call.now.mono;
     const Duration age = now - session.created_by(node_);
     if (age > 180s) fail(Invariant::kSessionAge, "data sent in a session older than 180 s");

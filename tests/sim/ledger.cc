@@ -45,6 +45,18 @@ bool LoadMirror::count(Instant now) {
     return now < loaded_until_;
 }
 
+void Ledger::private_key_changed(uint32_t node) {
+    for (uint32_t peer = 0; peer < nodes_; ++peer) {
+        Dealings& with = dealings(node, peer);
+        with.first_sendable = static_cast<uint32_t>(sessions_.size());
+        with.newest_session = kNoSession;
+        with.new_private_key = true;
+        // The old handshake is forgotten, and the new identity need not wait for its pace.
+        with.initiation_open = false;
+        with.initiation_at = Instant();
+    }
+}
+
 void Ledger::node_restarted(uint32_t node, Instant now) {
     for (uint32_t peer = 0; peer < nodes_; ++peer)
         dealings(node, peer).forget();

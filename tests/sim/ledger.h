@@ -71,8 +71,12 @@ struct Dealings {
     Instant keys_since{};  // the last handshake message made or session begun
     std::optional<Instant> unanswered_since;
     uint32_t newest_session = kNoSession;
-    CookieNote cookie;               // the last one that the peer gave and the node took
-    bool new_preshared_key = false;  // since the last handshake
+    CookieNote cookie;  // the last one that the peer gave and the node took
+    // Since the last handshake:
+    bool new_preshared_key = false;
+    bool new_private_key = false;
+    // Sessions with smaller numbers are of an earlier private key: they only receive.
+    uint32_t first_sendable = 0;
 
     void forget();
 };
@@ -116,6 +120,7 @@ class Ledger {
     std::map<Endpoint, Account>& accounts(uint32_t node) { return accounts_[node]; }
     LoadMirror& load(uint32_t node) { return loads_[node]; }
     void node_restarted(uint32_t node, Instant now);
+    void private_key_changed(uint32_t node);
 
   private:
     static uint64_t key(uint32_t node, uint32_t index) { return uint64_t{node} << 32 | index; }

@@ -36,6 +36,7 @@ void World::strike(const Event& event) {
         case Fault::kClockJump:
         case Fault::kReconfigure:
         case Fault::kNewPresharedKey:
+        case Fault::kNewPrivateKey:
         case Fault::kRemovePeer:
             strike_node(fault);
             break;
@@ -121,6 +122,9 @@ void World::strike_node(Fault fault) {
             break;
         case Fault::kNewPresharedKey:
             return new_preshared_key();
+        case Fault::kNewPrivateKey:
+            if (!awake(node)) return;
+            return new_private_key(node);
         case Fault::kRemovePeer:
             if (!awake(node)) return;
             remove_peer(node);
@@ -177,6 +181,27 @@ void World::new_preshared_key() {
     invariants_->dealings(node.number(), other.number()).new_preshared_key = true;
     invariants_->dealings(other.number(), node.number()).new_preshared_key = true;
     coverage_.injected(Fault::kNewPresharedKey);
+}
+
+// To the others it is another peer than before; its own sessions may still receive what is on its
+// way.
+void World::new_private_key(SimNode& node) {
+    const auto knows_it = [&](const std::unique_ptr<SimNode>& other) {
+        return other->peer(node.number()) != nullptr;
+    };
+    for (const auto& other : nodes_) {
+        if (knows_it(other) && !awake(*other)) return;
+    }
+    coverage_.injected(Fault::kNewPrivateKey);
+    node.change_keys(draw_key_pair(dice_));
+    invariants_->private_key_changed(node.number());
+    configure(node, false);
+    for (const auto& other : nodes_) {
+        if (!knows_it(other)) continue;
+        invariants_->peer_removed(other->number(), node.number());
+        invariants_->dealings(other->number(), node.number()).new_private_key = true;
+        configure(*other, false);
+    }
 }
 
 void World::remove_peer(SimNode& node) {

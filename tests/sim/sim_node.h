@@ -92,6 +92,11 @@ class SimNode {
     uint32_t number() const { return number_; }
     const KeyPair& keys() const { return keys_; }
     const FirstMac& mac() const { return mac_; }
+    // Counts when this node and those that know it are configured again.
+    void change_keys(const KeyPair& keys) {
+        keys_ = keys;
+        mac_ = FirstMac(keys.public_key);
+    }
     // What its clocks read. A wall clock that jumped is set right again after a while.
     Now now(Now world) const {
         return {world.mono,

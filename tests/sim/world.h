@@ -86,6 +86,7 @@ class World {
     void pause(SimNode& node, Duration time);
     void resume(SimNode& node);
     void new_preshared_key();
+    void new_private_key(SimNode& node);
     void remove_peer(SimNode& node);
     void restore_peer(uint32_t node, uint32_t peer);
     void burst();
