@@ -1,5 +1,6 @@
 """Programs that run beside the test, each ended by its process id."""
 
+import os
 import signal
 import subprocess
 from pathlib import Path
@@ -71,6 +72,12 @@ class Process:
 
     def output(self) -> str:
         return self.log.read_text(errors="replace")
+
+    def processor_seconds(self) -> float:
+        """What all of its threads have used so far, in the kernel as well."""
+        # After the name, which ends with the last ")", utime and stime are the 12th and 13th field.
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def resident_bytes(self) -> int:
         for line in Path(f"/proc/{self.pid}/status").read_text().splitlines():
