@@ -10,6 +10,7 @@
 #include "dataplane/base/bytes.h"
 #include "dataplane/base/secret.h"
 #include "dataplane/crypto/aead.h"
+#include "dataplane/crypto/aead_backend.h"
 
 namespace sluice::crypto {
 
@@ -43,6 +44,9 @@ struct IpsecMb {
     std::string why_not;
 };
 IpsecMb ipsec_mb_aead();
+
+// choose_aead() with another library in libipsec-mb's place, for tests.
+AeadStatus choose_aead_from(AeadChoice choice, const IpsecMb& candidate);
 
 // Empty, or what the functions got wrong. `reference`: whose results they must equal.
 std::string aead_fault(const AeadFunctions& functions, const AeadFunctions& reference);

@@ -475,6 +475,27 @@ TEST_CASE("AEAD: the choice is what was asked for, and says why when it is not")
     CHECK(name_of(AeadBackend::kIpsecMb) == "libipsec-mb");
 }
 
+TEST_CASE("AEAD: a library that fails its self-test gets no packet") {
+    AeadFunctions broken = openssl_aead();
+    broken.seal = [](const Secret<32>&, uint64_t, Bytes, Bytes, MutableBytes out) {
+        std::fill(out.begin(), out.end(), uint8_t{0});
+    };
+    for (const AeadChoice choice : {AeadChoice::kAuto, AeadChoice::kIpsecMb}) {
+        const AeadStatus status = choose_aead_from(choice, {.functions = &broken, .why_not = {}});
+        CHECK(status.backend == AeadBackend::kOpenssl);
+        CHECK(status.why_not_ipsec_mb ==
+              "its self-test found a wrong answer to RFC 8439's example");
+        CHECK(aead_status().why_not_ipsec_mb == status.why_not_ipsec_mb);
+        SeededRandom random(16);
+        check_against_model(random_key(random), 1, {}, random_bytes(random, 100));
+    }
+    const AeadStatus absent =
+        choose_aead_from(AeadChoice::kAuto, {.functions = nullptr, .why_not = "it is too old"});
+    CHECK(absent.backend == AeadBackend::kOpenssl);
+    CHECK(absent.why_not_ipsec_mb == "it is too old");
+    choose_aead(AeadChoice::kAuto);
+}
+
 TEST_CASE("AEAD: the self-test finds a library that is wrong") {
     CHECK(aead_fault(openssl_aead(), openssl_aead()).empty());
     AeadFunctions broken = openssl_aead();

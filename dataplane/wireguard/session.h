@@ -2,7 +2,7 @@
 // places of a peer's sessions.
 //
 // Thread: one. Memory: a session is about 1.2 KB, most of it the replay window, out of a pool that
-// is made with the settings, and what the cipher keeps for its two keys; wiped when it ends.
+// is made with the settings; wiped when it ends.
 #pragma once
 
 #include <cstddef>
