@@ -50,6 +50,11 @@ class Report:
         if text:
             print(text, flush=True)
 
+    def skip_all(self, reason: str) -> None:
+        """One line for all, because it is one reason."""
+        self.add(f"all {len(self.missing)} tests of the guest", "skipped", reason)
+        self.missing.clear()
+
     def add_missing(self, verdict: str, text: str) -> None:
         for test in list(self.missing):
             self.add(test, verdict, text)
@@ -84,7 +89,7 @@ def run_guest(tests: list[str], report: Report) -> None:
                 report.add_missing("failed", f"{hung}; the last test that began is {running}.\n"
                                              f"The console's last lines:\n{machine.console_tail()}")
         except Unavailable as unavailable:
-            report.add_missing("skipped", str(unavailable))
+            report.skip_all(str(unavailable))
 
 
 def main() -> int:

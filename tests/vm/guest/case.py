@@ -2,7 +2,7 @@
 
 import sys
 import unittest
-from typing import Any, ClassVar
+from typing import Any, Callable, ClassVar
 
 from harness import cleanup
 from harness.network import Namespace, authority
@@ -23,6 +23,12 @@ def over_both_families(case: type) -> None:
         made = type(f"{case.__name__}OverIpv{outer}", (case,),
                     {"outer": outer, "__module__": case.__module__, "__doc__": case.__doc__})
         setattr(sys.modules[case.__module__], made.__name__, made)
+
+
+def takes_minutes(test: Callable[[Any], None]) -> Callable[[Any], None]:
+    """Marks a test that is run only where somebody asks for it (run.discover())."""
+    test.takes_minutes = True
+    return test
 
 
 class TunnelTest(unittest.TestCase):

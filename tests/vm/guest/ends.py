@@ -132,6 +132,8 @@ class SluiceEnd(End):
     def start(self, *peers: Peer) -> None:
         self.node.document["wireguard"]["peers"] = [_as_table(peer) for peer in peers]
         self.node.start(PATIENCE)
+        # It answers before its workers know the peers.
+        until(lambda: self.node.status()["state"] == "serving", "every worker serves", PATIENCE)
 
     def kill(self) -> None:
         self.node.kill()

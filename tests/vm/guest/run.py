@@ -1,4 +1,4 @@
-"""Runs tests inside the guest and tells the outside about them (host/machine.py has the form). /tests/chosen names them."""
+"""Runs the tests that /tests/chosen names, inside the guest, and tells the outside (host/machine.py has the form)."""
 
 import json
 import os
@@ -80,12 +80,17 @@ class Results(unittest.TestResult):
 
 
 def discover() -> list[unittest.TestCase]:
-    """Every test that there is, in order."""
+    """Every test that there is, in order; those that take minutes only if SLUICE_VM_LONG says so."""
     loader = unittest.TestLoader()
     found = loader.discover(str(HERE), top_level_dir=str(HERE))
     if loader.errors:
         sys.exit("\n".join(loader.errors))
-    return list(_tests_in(found))
+    everything = os.environ.get("SLUICE_VM_LONG")
+    return [test for test in _tests_in(found) if everything or not takes_minutes(test)]
+
+
+def takes_minutes(test: unittest.TestCase) -> bool:
+    return getattr(getattr(test, test._testMethodName), "takes_minutes", False)
 
 
 def _tests_in(suite: unittest.TestSuite):

@@ -1,19 +1,16 @@
 """Sessions that are made, replaced, lost and found again, and the keys that they come from."""
 
-import os
 import time
-import unittest
 
 from harness.payload import Payload
 from harness.waiting import until
 from harness.wireguard import KeyPair, make_preshared_key
 
-from case import TunnelTest, over_both_families
+from case import TunnelTest, over_both_families, takes_minutes
 from ends import PATIENCE, secret
 from traffic import Connection, Datagrams, Pinger
 from wire import DATA, INITIATION, KERNEL_INNER, RESPONSE, SLUICE_INNER, ip
 
-LONG = unittest.skipUnless(os.environ.get("SLUICE_VM_LONG"), "waits for long; SLUICE_VM_LONG=1 runs it")
 KEEPALIVE = 32  # bytes of a data message without data
 SOME = Payload(seed=1, size=300_000)
 
@@ -164,7 +161,7 @@ class Noticed(SessionTest):
         with Pinger(self.wire.sluice, KERNEL_INNER[4]) as pinger:
             until(lambda: pinger.ping(seconds=1), "Sluice begins anew", PATIENCE)
 
-    @LONG
+    @takes_minutes
     def test_the_kernel_notices_that_sluice_has_lost_the_session(self) -> None:
         self.connect(begins="kernel")
         self.expected = ("stopped hearing back", "did not complete")
@@ -215,11 +212,11 @@ class Answered(SessionTest):
 
 
 class Aged(SessionTest):
-    @LONG
+    @takes_minutes
     def test_a_session_of_sluices_is_replaced_in_time_and_no_packet_is_lost(self) -> None:
         self.age("sluice")
 
-    @LONG
+    @takes_minutes
     def test_a_session_of_the_kernels_is_replaced_in_time_and_no_packet_is_lost(self) -> None:
         self.age("kernel")
 

@@ -89,7 +89,7 @@ class OnTheWire(TunnelTest):
                     and kernel.sent == sluice.received == on_the_wire["kernel"])
 
         try:
-            until(agree, "both ends count the same", 30)
+            until(agree, "both ends count the same", PATIENCE)
         except AssertionError as error:
             raise AssertionError(f"{error}: {self.counted}") from None
 
