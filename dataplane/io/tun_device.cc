@@ -349,16 +349,21 @@ Result<void> TunDevice::set_routes(const std::vector<IpPrefix>& prefixes) {
     std::vector<IpPrefix> wanted;
     for (const IpPrefix& prefix : prefixes)
         wanted.push_back(prefix.masked());
+    // There may be a million of them, so each is looked up in an order.
+    std::sort(wanted.begin(), wanted.end());
+    wanted.erase(std::unique(wanted.begin(), wanted.end()), wanted.end());
+    std::vector<IpPrefix> known;
     for (const Route& route : present) {
-        const bool stays = route.is_automatic ||
-                           std::find(wanted.begin(), wanted.end(), route.prefix) != wanted.end();
+        known.push_back(route.prefix);
+        const bool stays =
+            route.is_automatic || std::binary_search(wanted.begin(), wanted.end(), route.prefix);
         if (!stays) netlink->remove_route(interface_index_, route.prefix);
     }
+    std::sort(known.begin(), known.end());
     // All that can be set are; the error tells the first that could not.
     std::string problem;
     for (const IpPrefix& prefix : wanted) {
-        const auto is_it = [&prefix](const Route& route) { return route.prefix == prefix; };
-        if (std::any_of(present.begin(), present.end(), is_it)) continue;
+        if (std::binary_search(known.begin(), known.end(), prefix)) continue;
         const int error = netlink->add_route(interface_index_, prefix);
         if (error == 0 || !problem.empty()) continue;
         problem = "cannot route " + prefix.text() + " to " + interface_ + ": ";
