@@ -33,6 +33,8 @@ class Flood:
         self._socket.setsockopt(socket.IPPROTO_UDP, UDP_SEGMENT, SIZE)
         self._socket.bind((STRANGER[family], 0))
         self._socket.connect(target)
+        # Made beforehand, because a flood that comes slowly is none.
+        self._burst = [b"".join(self._initiation() for _ in range(AT_ONCE)) for _ in range(20)]
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._send, daemon=True)
         self._thread.start()
@@ -45,9 +47,9 @@ class Flood:
     def _send(self) -> None:
         while not self._ended.is_set():
             # Bursts, because load is what comes at once; and breath, because both ends and the test share two cores.
-            for _ in range(20):
+            for datagrams in self._burst:
                 try:
-                    self._socket.send(b"".join(self._initiation() for _ in range(3)) * (AT_ONCE // 3))
+                    self._socket.send(datagrams)
                 except OSError:
                     pass  # the other end's buffers are full, which is just what is wanted
             self._ended.wait(0.5)  # load is remembered for a second
