@@ -3,7 +3,7 @@
 How much of its goodput a tunnel keeps under a flood depends on who else wants the processors, the flood and the client
 among them. What the node spends on one message of a stranger does not, so that is what is held to a line here; and
 what is transferred meanwhile has to arrive. SLUICE_TEST_FLOOD_SHARE=0.9 measures the goodput, too, on a machine with
-processors to spare: the median of that many rounds with and without the flood in turn that SLUICE_TEST_FLOOD_ROUNDS says.
+processors to spare: the median of as many rounds, with and without the flood in turn, as SLUICE_TEST_FLOOD_ROUNDS says.
 """
 
 import os
@@ -29,8 +29,8 @@ from harness.wireguard import KeyPair
 SHARE = float(os.environ.get("SLUICE_TEST_FLOOD_SHARE", 0))
 ROUNDS = int(os.environ.get("SLUICE_TEST_FLOOD_ROUNDS", 15))
 FLOOD_RATE = 4_000  # a second
-# Processor time of the node for a message, everything in the kernel that it causes included: ten times of what it is, and
-# a fraction of what answering a handshake costs. That no curve is touched is seen in the reasons for drops.
+# Processor time of the node for a message, everything in the kernel that it causes included: ten times of what it is,
+# and a fraction of what answering a handshake costs. That no curve is touched is seen in the reasons for drops.
 MICROSECONDS_MAX = 100
 
 

@@ -85,9 +85,7 @@ class Nat(PathTest):
 @on_both_engines
 class PathMtu(PathTest):
     def set_outer_mtu(self, mtu: int) -> None:
-        for namespace, interface in ((self.topology.node, "lan0"), (self.topology.client, "lan0"),
-                                     (self.topology.lan, "node"), (self.topology.lan, "client")):
-            namespace.ip("link", "set", interface, "mtu", str(mtu))
+        self.topology.set_mtu(mtu, "node", "client")
 
     def setUp(self) -> None:
         super().setUp()

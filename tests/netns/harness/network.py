@@ -136,6 +136,12 @@ class Topology:
         _configure(namespace, "lan0", f"{address}/24", f"{address6}/64")
         return namespace
 
+    def set_mtu(self, mtu: int, *roles: str) -> None:
+        """Both ends of the links of these machines to the bridge."""
+        for role in roles:
+            self.lan.ip("link", "set", role, "mtu", str(mtu))
+            getattr(self, role).ip("link", "set", "lan0", "mtu", str(mtu))
+
 
 def _link(left: Namespace, left_name: str, right: Namespace, right_name: str) -> None:
     processes.run(["ip", "link", "add", "name", left_name, "netns", left.name, "type", "veth",
