@@ -57,8 +57,8 @@ inline constexpr Duration kInitiationInterval = milliseconds(20);
 // the largest power of two below kInitiationInterval: coarser would make honest initiations equal.
 inline constexpr uint32_t kTimestampGranularityNs = 1u << 24;
 
-// What the wall clock may gain or lose between two handshakes without being called a jump: more than
-// any correction by small steps. Larger lets a clock that is wrong by so much through at once.
+// What the wall clock may gain or lose between two handshakes without being called a jump: more
+// than any correction by small steps. Larger lets a clock that is wrong by so much through at once.
 inline constexpr Duration kClockSlewMax = seconds(60);
 // How long a jump must have stood before our timestamps follow it: a wrong time server is found out
 // within minutes, and to follow late costs nothing.

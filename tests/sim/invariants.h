@@ -91,7 +91,7 @@ class Invariants {
     void check_receive(const Call& call, const Claim& claim);
     void check_refused(const Call& call, const Claim& claim);
     void check_honest(const Call& call, const Claim& claim);
-    void check_admitted(const Call& call, const Claim& claim);
+    void check_admitted(const Call& call, Claim& claim);
     void note_initiation(const Call& call);
     void note_response(const Call& call, const Claim& claim);
     void note_data(const Call& call, const Claim& claim);
