@@ -253,7 +253,9 @@ class UnderLoad(FloodTest):
                 other = self.make_peer(Topology.NEIGHBOUR, Topology.NODE, self.topology.neighbour)
                 self.proves_itself(other)
                 admitted = self.drops("handshake_unknown_peer") - admitted - 1
-                self.assertLessEqual(admitted, 5 + 20 * (time.monotonic() - start) + 1)
+                # Each worker counts for itself; to which one a source comes is decided by its address and port.
+                workers = self.node.status()["workers"]
+                self.assertLessEqual(admitted, workers * (5 + 20 * (time.monotonic() - start) + 1))
                 self.assertGreater(admitted, 0)
         self.assert_serves()
 
