@@ -35,9 +35,10 @@ struct DatagramPortOptions {
     uint32_t receive_buffer_bytes = 64 << 10;
 };
 
-// Which of several sockets on one port the kernel gives a datagram to, by its bytes: if its first
-// four equal those of a rule, the socket whose number is in the top `bits` of the byte at the
-// rule's offset; if none fits, any, but always the same for one sender.
+// Which of several sockets on one port the kernel gives a datagram to. If its first four bytes
+// equal those of a rule, it is the socket whose number is in the top `bits` of the byte at the
+// rule's offset. If no rule fits, the source address decides, of an IPv6 address the first 64 bits:
+// what is limited by source is counted in one place then, whatever ports it comes from.
 struct Steering {
     struct Rule {
         std::array<uint8_t, 4> first_bytes{};

@@ -9,11 +9,13 @@ namespace sluice::io {
 
 namespace {
 
-// Classic BPF, which needs no privilege. It sees the UDP payload; what it returns is the number of
-// the socket, in the order in which they were bound, and a number that no socket has means that the
-// kernel chooses by the addresses (linux/net/core/sock_reuseport.c).
-std::vector<sock_filter> program_of(const Steering& steering) {
-    constexpr uint32_t kAnySocket = UINT32_MAX;
+// Classic BPF, which needs no privilege. It sees the UDP payload, and the IP header at SKF_NET_OFF;
+// what it returns is the number of the socket, in the order in which they were bound. For a number
+// that no socket has the kernel chooses by addresses and ports (linux/net/core/sock_reuseport.c).
+std::vector<sock_filter> program_of(const Steering& steering, unsigned sockets) {
+    constexpr auto kIpHeader = static_cast<uint32_t>(SKF_NET_OFF);
+    // 2^32 divided by the golden ratio, which spreads neighbouring addresses.
+    constexpr uint32_t kGolden = 0x9e3779b1;
     std::vector<sock_filter> program;
     const auto add = [&program](uint16_t code, uint32_t value, uint8_t yes = 0, uint8_t no = 0) {
         program.push_back({.code = code, .jt = yes, .jf = no, .k = value});
@@ -27,7 +29,19 @@ std::vector<sock_filter> program_of(const Steering& steering) {
         add(BPF_ALU | BPF_RSH | BPF_K, 8 - steering.bits);
         add(BPF_RET | BPF_A, 0);
     }
-    add(BPF_RET | BPF_K, kAnySocket);
+    add(BPF_LD | BPF_B | BPF_ABS, kIpHeader);
+    add(BPF_ALU | BPF_RSH | BPF_K, 4);
+    add(BPF_JMP | BPF_JEQ | BPF_K, 4, 0, 2);
+    add(BPF_LD | BPF_W | BPF_ABS, kIpHeader + 12);  // IPv4: the source
+    add(BPF_JMP | BPF_JA, 4);
+    add(BPF_LD | BPF_W | BPF_ABS, kIpHeader + 8);  // IPv6: its first half
+    add(BPF_MISC | BPF_TAX, 0);
+    add(BPF_LD | BPF_W | BPF_ABS, kIpHeader + 12);
+    add(BPF_ALU | BPF_XOR | BPF_X, 0);
+    add(BPF_ALU | BPF_MUL | BPF_K, kGolden);
+    add(BPF_ALU | BPF_RSH | BPF_K, 16);
+    add(BPF_ALU | BPF_MOD | BPF_K, sockets);
+    add(BPF_RET | BPF_A, 0);
     return program;
 }
 
@@ -60,7 +74,7 @@ Result<std::vector<OpenedDatagramSocket>> open_datagram_sockets(const DatagramPo
         }
     }
     SLUICE_CHECK(steering.bits >= 1 && steering.bits <= 8);
-    std::vector<sock_filter> program = program_of(steering);
+    std::vector<sock_filter> program = program_of(steering, count);
     const sock_fprog attached{static_cast<uint16_t>(program.size()), program.data()};
     setsockopt(sockets.front()->descriptor.get(), SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF, &attached,
                sizeof attached);

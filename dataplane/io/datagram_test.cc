@@ -610,21 +610,47 @@ TEST_CASE("several sockets on one port: what a datagram says decides whose it is
                receivers[2].datagrams.size() == 32;
     }));
 
-    // What no rule fits, or names a socket that is not there, comes to one of them.
+    // What names a socket that is not there, or ends before the name, still comes to one of them.
     const Descriptor client = plain_socket(loopback(0, v6));
     SocketAddress address;
     const socklen_t length =
         to_kernel(loopback(ports[0]->local_port(), v6), v6 ? AF_INET6 : AF_INET, address);
     REQUIRE(connect(client.get(), &address.any, length) == 0);
     const std::array<uint8_t, 8> no_such_socket{4, 0, 0, 0, 9, 9, 9, 0xff};
-    REQUIRE(send(client.get(), no_such_socket.data(), no_such_socket.size(), 0) == 8);
-    for (size_t size = 0; size < 8; ++size)
-        REQUIRE(send(client.get(), "\1\0\0\0abcd", size, 0) == static_cast<ssize_t>(size));
+    for (size_t size = 0; size <= no_such_socket.size(); ++size)
+        REQUIRE(send(client.get(), no_such_socket.data(), size, 0) == static_cast<ssize_t>(size));
     REQUIRE(test.run_until([&] {
         return receivers[0].datagrams.size() + receivers[1].datagrams.size() +
                    receivers[2].datagrams.size() ==
                96 + 9;
     }));
+
+    // What no rule fits goes by the source's address, whatever its port.
+    std::array<size_t, kSockets> before{};
+    for (unsigned i = 0; i < kSockets; ++i)
+        before[i] = receivers[i].datagrams.size();
+    std::array<bool, kSockets> hit{};
+    for (int host = 1; host <= 60; ++host) {
+        const std::string source = v6 ? "::1" : "127.0.0." + std::to_string(host);
+        std::optional<unsigned> owner;
+        for (int i = 0; i < 4; ++i) {
+            const Descriptor sender = plain_socket({*IpAddress::parse(source), 0});
+            REQUIRE(connect(sender.get(), &address.any, length) == 0);
+            REQUIRE(send(sender.get(), "\1\0\0\0initiation", 14, 0) == 14);
+            std::optional<unsigned> got;
+            REQUIRE(test.run_until([&] {
+                for (unsigned k = 0; k < kSockets; ++k) {
+                    if (receivers[k].datagrams.size() != before[k]) got = k;
+                }
+                return got.has_value();
+            }));
+            before[*got] = receivers[*got].datagrams.size();
+            if (owner) CHECK(*owner == *got);
+            owner = got;
+        }
+        hit[*owner] = true;
+    }
+    if (!v6) CHECK(hit == std::array<bool, kSockets>{true, true, true});
 
     // Their port is no more to be had than one socket's.
     Receiver other;

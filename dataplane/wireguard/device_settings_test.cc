@@ -2,7 +2,7 @@
 #include <catch2/catch.hpp>
 
 #include "dataplane/wireguard/constants.h"
-#include "dataplane/wireguard/resident_memory.h"
+#include "dataplane/wireguard/test_memory.h"
 #include "dataplane/wireguard/two_devices.h"
 
 namespace sluice::wireguard {

@@ -6,8 +6,8 @@
 // through the tunnel, whatever source address its packets claim. One exception: what a program of
 // this machine sends to the tunnel's own address counts for the kernel as arrived there, because it
 // goes by the route. Such a connection comes from one of the machine's own addresses, which nobody
-// out in the tunnel can use, because the answers would not leave the machine; so those are not taken
-// for peers, even where one may send from everywhere (0.0.0.0/0).
+// out in the tunnel can use, because the answers would not leave the machine; so those are not
+// taken for peers, even where one may send from everywhere (0.0.0.0/0).
 //
 // Thread: the worker's.
 #pragma once

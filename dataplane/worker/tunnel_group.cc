@@ -22,7 +22,8 @@ size_t ring_bytes(size_t rings) {
 }
 
 // Messages that name their receiver go to the worker in the index's top bits, which are in its last
-// byte (little endian). An initiation names nobody: it goes to whom the kernel chooses.
+// byte (little endian). An initiation names nobody: it goes by its source's address, so
+// that one worker counts, and limits, what one source asks for.
 io::Steering steering_for(uint32_t workers) {
     const auto rule = [](wire::WireguardType type, uint8_t receiver_at) {
         io::Steering::Rule made{.first_bytes = {}, .offset = static_cast<uint8_t>(receiver_at + 3)};

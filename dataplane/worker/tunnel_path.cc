@@ -149,6 +149,10 @@ void TunnelPath::belongs_to(uint32_t worker) {
 }
 
 void TunnelPath::on_tun_packet(const io::VirtioHeader& header, MutableBytes packet) {
+    if (loop_guard_.is_own_datagram(packet, port_->local_port(), engine_.now().mono)) {
+        drops_.add(DropReason::kRoutingLoop);
+        return;
+    }
     const auto peer = device_->route(packet);
     if (!peer) {
         drops_.add(peer.error());
@@ -184,6 +188,9 @@ void TunnelPath::send_packet(wireguard::PeerId peer, const io::VirtioHeader& hea
 }
 
 void TunnelPath::tell_sender(DropReason reason, Bytes packet, Now now) {
+    // Without peers the tunnel is still being set up, and "nobody has this address" would be final
+    // for a program that came a moment too early.
+    if (plan_->config().peers.empty()) return;
     inner_errors_.tell(reason, packet, plan_->config().mtu, now.mono, *tun_);
 }
 

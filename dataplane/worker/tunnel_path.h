@@ -23,6 +23,7 @@
 #include "dataplane/tunnel/coalescer.h"
 #include "dataplane/wireguard/device.h"
 #include "dataplane/worker/inner_errors.h"
+#include "dataplane/worker/loop_guard.h"
 #include "dataplane/worker/tun_writer.h"
 #include "dataplane/worker/tunnel_group.h"
 
@@ -92,6 +93,7 @@ class TunnelPath final : public io::DatagramHandler,
     TunWriter tun_writer_;
     tunnel::Coalescer coalescer_;
     InnerErrors inner_errors_;
+    LoopGuard loop_guard_;
     uint16_t listen_port_ = 0;  // as configured; 0: the kernel chose
     uint32_t fwmark_ = 0;
     std::optional<uint32_t> owner_;  // of the datagram that is being received, if not this worker

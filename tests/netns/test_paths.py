@@ -1,6 +1,8 @@
 """The way between the node and its peers: routers that lend addresses, links that are wide or become narrow, ends
 with several addresses, and datagrams that arrive in pieces."""
 
+import subprocess
+
 from harness.case import TUNNEL, SystemTest, client_as_peer, on_both_engines
 from harness.network import HomeNetwork, Topology, add_address, authority
 from harness.payload import Payload
@@ -184,4 +186,34 @@ class Counters(PathTest):
             until(same, "both ends count the same", 15)
         except AssertionError as error:
             raise AssertionError(f"{error}: {self.compared}") from None
+        self.node.stop()
+
+
+@on_both_engines
+class RoutingLoop(PathTest):
+    """A peer's endpoint whose route is the tunnel itself: nothing goes round in circles."""
+
+    def test_over_ipv4(self) -> None:
+        self.check(Topology.CLIENT_INNER)
+
+    def test_over_ipv6(self) -> None:
+        self.check(Topology.CLIENT_INNER6)
+
+    def check(self, inner: str) -> None:
+        client = self.make_client()
+        self.start(client, persistent_keepalive=1)
+        until(self.endpoint_at_node, "the client's first keepalive makes a session")
+        self.ping_client()
+        client.down()
+        self.topology.node.run("wg", "set", self.node.interface, "peer", client.keys.public,
+                               "endpoint", authority(inner, 51820))
+        # Large ones would be cut in two on each round and become more and more.
+        for size in (56, 1300):
+            with self.topology.node.popen(["ping", "-q", "-c", "5", "-i", "0.2", "-W", "1", "-s", str(size), inner],
+                                          stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as ping:
+                ping.wait(30)
+        until(lambda: self.node.status()["drops"].get("routing_loop", 0) >= 10, "ten loops cut")
+        (peer,) = self.node.ask("/v1/peers")[1]["peers"]
+        # Ten pings and what a session needs; each round of a loop would double that.
+        self.assertLess(peer["sent_bytes"], 50_000, peer)
         self.node.stop()

@@ -119,7 +119,7 @@ class Node:
                 raise AssertionError(f"the node ended at once, exit code {self.process.exit_code()}:\n"
                                      f"{self.process.output()}")
             try:
-                return self.status()["generation"] >= 1
+                return self.status()["state"] == "serving"
             except (OSError, http.client.HTTPException):
                 return False
 
