@@ -3,6 +3,7 @@
 import collections
 import time
 
+from harness import cleanup
 from harness.backend import Backend
 from harness.case import PUBLIC, ServedTest, on_both_engines
 from harness.network import Topology, authority
@@ -14,12 +15,13 @@ from harness.waiting import until
 class Backends(ServedTest):
     @classmethod
     def configure(cls, document) -> None:
-        dead = Backend(cls.topology.backend)
-        dead.close()  # its port was free a moment ago, and nobody else is in that namespace
+        dead = cls.topology.backend.make_socket()
+        cleanup.later(dead.close)
+        dead.bind((Topology.BACKEND, 0))  # and does not listen: refused, and nobody else can have the port
         cls.heavy, cls.light = Backend(cls.topology.backend), Backend(cls.topology.backend)
         document["backends"][0]["response_timeout"] = "1s"
         document["backends"] += [
-            {"name": "dead", "servers": [{"url": dead.url}]},
+            {"name": "dead", "servers": [{"url": f"http://{authority(*dead.getsockname())}"}]},
             {"name": "unreachable", "connect_timeout": "1s",
              "servers": [{"url": f"http://{authority('192.168.78.99', 80)}"}]},
             {"name": "weighted", "servers": [{"url": cls.heavy.url, "weight": 3},

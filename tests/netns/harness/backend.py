@@ -12,6 +12,7 @@
 """
 
 import collections
+import contextlib
 import hashlib
 import http.server
 import json
@@ -64,7 +65,8 @@ class Backend:
         self._server.server_close()
         with self.lock:
             for connection in self.open_connections:
-                connection.shutdown(socket.SHUT_RDWR)
+                with contextlib.suppress(OSError):  # the other end was first
+                    connection.shutdown(socket.SHUT_RDWR)
 
 
 @dataclass
