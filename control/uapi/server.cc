@@ -264,7 +264,14 @@ void Server::send_pending(Connection& connection) {
     }
     if (connection.ending) return close(connection.id);
     loop_.change(connection.descriptor, EPOLLIN);
-    serve(connection);
+    if (connection.received.empty()) return;
+    // The next request, from the loop and not from inside this one's answer: a thousand refusals in
+    // one buffer would else be a thousand calls deep.
+    loop_.post([this, id = connection.id, alive = std::weak_ptr(alive_)] {
+        if (alive.expired()) return;
+        const auto found = connections_.find(id);
+        if (found != connections_.end()) serve(*found->second);
+    });
 }
 
 void Server::close(uint64_t id) {

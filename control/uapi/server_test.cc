@@ -206,4 +206,24 @@ TEST_CASE("only a Unix socket that listens is adopted, and what is refused is cl
     CHECK(refusal_of(987) == "descriptor 987 is not open");
 }
 
+TEST_CASE("a great many requests in one piece are answered, each by itself") {
+    World world;
+    Client client(world);
+    constexpr size_t kRequests = 5000;
+    std::string text;
+    for (size_t i = 0; i < kRequests; ++i)
+        text += "set=1\nno_such_key=1\n\n";
+    client.say(text);
+    size_t answers = 0;
+    while (answers < kRequests) {
+        const std::string answer = client.await_answer();
+        for (size_t at = answer.find("errno="); at != std::string::npos;
+             at = answer.find("errno=", at + 1)) {
+            ++answers;
+        }
+    }
+    CHECK(answers == kRequests);
+    CHECK(world.interface.asked == 0);
+}
+
 }  // namespace sluice::control::uapi
