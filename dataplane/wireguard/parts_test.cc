@@ -9,9 +9,9 @@
 #include "dataplane/wireguard/index_table.h"
 #include "dataplane/wireguard/load_meter.h"
 #include "dataplane/wireguard/rate_limiter.h"
-#include "dataplane/wireguard/test_memory.h"
 #include "dataplane/wireguard/session.h"
 #include "dataplane/wireguard/staged_packets.h"
+#include "dataplane/wireguard/test_memory.h"
 #include "dataplane/wireguard/timestamp.h"
 
 namespace sluice::wireguard {
