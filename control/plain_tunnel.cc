@@ -1,12 +1,10 @@
 #include "control/plain_tunnel.h"
 
 #include <algorithm>
-#include <cerrno>
-#include <iterator>
 #include <set>
 #include <utility>
 
-#include "control/log.h"
+#include "control/node_tunnel.h"
 #include "dataplane/base/check.h"
 
 namespace sluice::control {
@@ -67,21 +65,16 @@ void PlainTunnel::send() {
 
 void PlainTunnel::finish(const LoadOutcome& outcome) {
     is_following_ = false;
-    for (const std::string& error : outcome.errors)
-        log::error(error);
-    for (const std::string& error : outcome.worker_errors)
-        log::error(error);
-    const bool refused = !outcome.ok || !outcome.worker_errors.empty();
+    const int answer = answer_of(outcome);
     if (change_) {
         Change change = *std::exchange(change_, std::nullopt);
-        if (refused) {
+        if (answer != 0) {
             is_served_ = !is_silent(config_, served_link_);
         } else {
             config_ = std::move(change.config);
             forget_removed_peers();
         }
-        // The only thing that a worker can refuse is a port, or a mark, that cannot be had.
-        change.done(refused ? EADDRINUSE : 0);
+        change.done(answer);
     }
     follow();
 }
@@ -126,14 +119,9 @@ void PlainTunnel::report(Report done) {
     node_.collect_reports(
         [this, alive = std::weak_ptr(alive_), done = std::move(done)](CollectedReports collected) {
             if (alive.expired()) return;
-            uint16_t port = 0;
-            std::vector<contract::PeerReport> peers;
-            for (contract::WorkerReport& report : collected.reports) {
-                if (report.wireguard_port != 0) port = report.wireguard_port;
-                std::move(report.peers.begin(), report.peers.end(), std::back_inserter(peers));
-            }
-            add_remembered(peers);
-            done(port, std::move(peers));
+            TunnelReport together = tunnel_report(std::move(collected));
+            add_remembered(together.peers);
+            done(together.port, std::move(together.peers));
         });
 }
 
