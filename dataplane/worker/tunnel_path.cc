@@ -61,13 +61,7 @@ Result<std::unique_ptr<TunnelPath>> TunnelPath::open(io::Engine& engine, io::Tun
                                                      Random& random, DropCounters& drops) {
     std::unique_ptr<TunnelPath> path(
         new TunnelPath(engine, group, worker, plan->snapshot->offloads, drops));
-    const auto options = datagram_port_options(path->offloads_, plan->config().listen_port);
-    auto socket = group.take_socket(*plan, worker, options);
-    if (!socket) return std::unexpected(socket.error());
-    auto port = engine.attach(std::move(*socket), options, *path);
-    if (!port) return std::unexpected(port.error());
-    path->port_ = std::move(*port);
-    path->listen_port_ = options.port;
+    if (auto opened = path->open_port(*plan); !opened) return std::unexpected(opened.error());
     auto tun = engine.attach(std::move(queue), *path);
     if (!tun) return std::unexpected(tun.error());
     path->tun_ = std::move(*tun);
@@ -82,22 +76,22 @@ Result<std::unique_ptr<TunnelPath>> TunnelPath::open(io::Engine& engine, io::Tun
     return path;
 }
 
+Result<void> TunnelPath::open_port(const TunnelPlan& plan) {
+    const auto options = datagram_port_options(offloads_, plan.config().listen_port);
+    auto socket = group_.take_socket(plan, worker_, options);
+    if (!socket) return std::unexpected(socket.error());
+    auto port = engine_.attach(std::move(*socket), options, *this);
+    if (!port) return std::unexpected(port.error());
+    port_ = std::move(*port);
+    listen_port_ = options.port;
+    fwmark_ = 0;  // a new socket has none yet
+    return {};
+}
+
 Result<void> TunnelPath::apply(std::shared_ptr<const TunnelPlan> plan) {
     Result<void> result;
     const contract::WireguardConfig& config = plan->config();
-    if (config.listen_port != listen_port_) {
-        const auto options = datagram_port_options(offloads_, config.listen_port);
-        auto socket = group_.take_socket(*plan, worker_, options);
-        auto port = socket ? engine_.attach(std::move(*socket), options, *this)
-                           : std::unexpected(socket.error());
-        if (port) {
-            port_ = std::move(*port);
-            listen_port_ = config.listen_port;
-            fwmark_ = 0;  // a new socket has none yet
-        } else {
-            result = std::unexpected(port.error());
-        }
-    }
+    if (config.listen_port != listen_port_) result = open_port(*plan);
     if (config.fwmark != fwmark_) {
         if (auto marked = port_->set_mark(config.fwmark); marked) {
             fwmark_ = config.fwmark;

@@ -72,6 +72,8 @@ class TunnelPath final : public io::DatagramHandler,
     TunnelPath(io::Engine& engine, TunnelGroup& group, uint32_t worker,
                const contract::OffloadConfig& offloads, DropCounters& drops);
 
+    // The socket on the configured port; the old one stays if it cannot be had.
+    Result<void> open_port(const TunnelPlan& plan);
     void send_packet(wireguard::PeerId peer, const io::VirtioHeader& header, MutableBytes packet);
     void tell_sender(DropReason reason, Bytes packet, Now now);
     // A copy of `bytes` for another worker, with what is known of it in front.
