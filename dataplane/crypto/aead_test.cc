@@ -23,18 +23,6 @@ namespace {
 // 10,000 peers have up to 60,000 keys.
 static_assert(sizeof(AeadKey) <= 40);
 
-std::vector<uint8_t> random_bytes(Random& random, size_t size) {
-    std::vector<uint8_t> bytes(size);
-    random.fill(bytes);
-    return bytes;
-}
-
-Secret<32> random_key(Random& random) {
-    Secret<32> key;
-    random.fill(key.span());
-    return key;
-}
-
 // RFC 8439, section 2.3.
 std::array<uint8_t, 64> chacha20_block(const Secret<32>& key, uint32_t block, uint64_t counter) {
     std::array<uint32_t, 16> state = {0x61707865, 0x3320646e, 0x79622d32, 0x6b206574};

@@ -17,22 +17,6 @@
 
 namespace sluice::crypto {
 
-namespace {
-
-std::vector<uint8_t> random_bytes(Random& random, size_t size) {
-    std::vector<uint8_t> bytes(size);
-    random.fill(bytes);
-    return bytes;
-}
-
-Secret<32> random_key(Random& random) {
-    Secret<32> key;
-    random.fill(key.span());
-    return key;
-}
-
-}  // namespace
-
 TEST_CASE("AEAD: every flipped bit, every cut and every wrong counter is refused") {
     if (!use_backend(GENERATE(AeadChoice::kOpenssl, AeadChoice::kIpsecMb))) return;
     SeededRandom random(1);

@@ -1,9 +1,13 @@
-// For tests: the same case over both libraries.
+// For tests: the same case over both libraries, and what to put into it.
 #pragma once
 
 #include <catch2/catch.hpp>
+#include <cstdint>
 #include <string>
+#include <vector>
 
+#include "dataplane/base/random.h"
+#include "dataplane/base/secret.h"
 #include "dataplane/crypto/aead_backend.h"
 
 namespace sluice::crypto {
@@ -18,6 +22,18 @@ inline bool use_backend(AeadChoice choice) {
     }
     WARN("libipsec-mb is not tested: " << status.why_not_ipsec_mb);
     return false;
+}
+
+inline std::vector<uint8_t> random_bytes(Random& random, size_t size) {
+    std::vector<uint8_t> bytes(size);
+    random.fill(bytes);
+    return bytes;
+}
+
+inline Secret<32> random_key(Random& random) {
+    Secret<32> key;
+    random.fill(key.span());
+    return key;
 }
 
 }  // namespace sluice::crypto
