@@ -148,6 +148,10 @@ std::string_view name_of(contract::AuthMode mode) {
             return "public";
         case contract::AuthMode::kTailscaleOnly:
             return "tailscale-only";
+        case contract::AuthMode::kTailscaleBypass:
+            return "tailscale-bypass";
+        case contract::AuthMode::kMtlsStrict:
+            return "mtls-strict";
     }
     return "unknown";
 }

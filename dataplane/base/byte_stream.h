@@ -4,10 +4,17 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string>
+#include <string_view>
 
 #include "dataplane/base/bytes.h"
+#include "dataplane/base/time.h"
+
+namespace sluice::contract {
+struct TrustConfig;
+}
 
 namespace sluice {
 
@@ -31,8 +38,41 @@ struct TlsFacts {
     std::string cipher;
     std::string alpn;  // "http/1.1", "h2", or empty
     bool resumed = false;
+    bool asked_for_certificate = false;  // a client certificate, which the client need not have
     bool ktls_transmit = false;
     bool ktls_receive = false;
+};
+
+// The certificate that the client of a connection has shown and proved to hold the key of; whether
+// it counts is asked for each request, because dates pass and revocation lists come.
+class ClientCertificate {
+  public:
+    enum class Verdict : uint8_t {
+        kProved,
+        kRefused,    // by another CA, out of its dates, revoked, not for clients
+        kUndecided,  // the trust cannot be used: not loaded, or its revocation list has run out
+    };
+    struct Proof {
+        Verdict verdict = Verdict::kUndecided;
+        std::string_view reason;  // for the log; lives as long as the certificate
+    };
+    // Under these CAs, now. Remembered, so that asking again is cheap.
+    virtual Proof prove(const std::shared_ptr<const contract::TrustConfig>& trust,
+                        WallTime now) = 0;
+
+    // Subject alternative names, and the serial number as ClientCertificatePolicy has it.
+    virtual std::span<const std::string> uris() const = 0;
+    virtual std::span<const std::string> dns() const = 0;
+    virtual std::span<const std::string> emails() const = 0;
+    virtual std::string_view serial() const = 0;
+
+    // What Traefik sends to backends: the certificate as PEM without delimiters and line ends; and
+    // subject, issuer, serial number, dates and names, escaped as in a URL.
+    virtual std::string_view forwarded_pem() const = 0;
+    virtual std::string_view forwarded_info() const = 0;
+
+  protected:
+    ~ClientCertificate() = default;
 };
 
 // Called by the engine's loop when a stream may be able to make progress again: data came, room
@@ -71,6 +111,8 @@ class ByteStream {
     virtual void shutdown_write() = 0;
 
     virtual const TlsFacts* tls_facts() const { return nullptr; }
+    // Null: none was shown.
+    virtual ClientCertificate* client_certificate() { return nullptr; }
 };
 
 }  // namespace sluice

@@ -19,6 +19,16 @@ namespace sluice::contract {
 struct ApplySnapshot {
     std::shared_ptr<const Snapshot> snapshot;
 };
+// Seal session tickets with these from now on. Sent before the first snapshot, and then whenever
+// control rotates them; without it a worker gives out no tickets.
+struct SetTicketKeys {
+    std::shared_ptr<const TicketKeys> keys;
+};
+// Where the servers with names are now (ServerConfig::dns_name). Control looks them up; a name that
+// cannot be looked up keeps its last addresses.
+struct SetAddresses {
+    std::shared_ptr<const AddressBook> book;
+};
 // Fill a report and send it up.
 struct SendReport {
     uint64_t ticket = 0;
@@ -30,7 +40,7 @@ struct Drain {};
 // Leave the loop now.
 struct Stop {};
 
-using Command = std::variant<ApplySnapshot, SendReport, Drain, Stop>;
+using Command = std::variant<ApplySnapshot, SetTicketKeys, SetAddresses, SendReport, Drain, Stop>;
 
 struct Applied {
     uint64_t generation = 0;

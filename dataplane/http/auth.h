@@ -25,6 +25,9 @@ inline bool may_pass(contract::AuthMode mode, const Caller& caller) {
             return true;
         case contract::AuthMode::kTailscaleOnly:
             return caller.peer != nullptr;
+        case contract::AuthMode::kTailscaleBypass:
+        case contract::AuthMode::kMtlsStrict:
+            return false;
     }
     return false;  // a mode that this code does not know
 }

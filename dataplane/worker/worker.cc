@@ -88,6 +88,10 @@ std::string Worker::apply_tunnel(std::shared_ptr<const TunnelPlan> plan) {
     return {};
 }
 
+void Worker::handle(const contract::SetTicketKeys&) {}
+
+void Worker::handle(const contract::SetAddresses&) {}
+
 void Worker::handle(const contract::SendReport& command) {
     contract::WorkerReport report;
     report.worker = options_.index;

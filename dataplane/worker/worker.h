@@ -50,6 +50,8 @@ class Worker final : public io::WakeHandler, public io::TurnHandler {
     Worker(WorkerOptions options, contract::Mailbox& mailbox, Clock& clock);
 
     void handle(contract::ApplySnapshot& command);
+    void handle(const contract::SetTicketKeys& command);
+    void handle(const contract::SetAddresses& command);
     void handle(const contract::SendReport& command);
     void handle(const contract::Drain& command);
     void handle(const contract::Stop& command);
