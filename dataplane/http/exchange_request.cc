@@ -47,7 +47,10 @@ void Exchange::begin(Bytes head) {
 
 void Exchange::route(const wire::Http1RequestHead& head, const RequestTarget& target,
                      size_t head_size) {
-    const auto found = site_->routes.match(target.authority.host, target.path);
+    const auto found = site_->routes.match(target.authority.host, target.path,
+                                           {.method = head.method,
+                                            .fields = head.fields,
+                                            .client = client_.facts().remote.address});
     if (!found) {
         if (found.error() == RouteTable::Miss::kAmbiguous)
             return refuse(Http1Fault::kPathAmbiguous);

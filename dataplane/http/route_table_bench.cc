@@ -46,6 +46,32 @@ void match_prefix(benchmark::State& state) {
 }
 BENCHMARK(match_prefix)->Arg(10)->Arg(1000)->Arg(10000);
 
+// All that a route can ask for, at every depth of one host.
+void match_conditions(benchmark::State& state) {
+    const auto count = static_cast<size_t>(state.range(0));
+    std::vector<contract::RouteConfig> routes = make_routes(count, true);
+    for (contract::RouteConfig& route : routes) {
+        route.methods = {"GET"};
+        route.headers = {{"x-canary", "1"}};
+        route.clients = {*IpPrefix::parse("192.168.0.0/16")};
+        route.priority = 1;
+    }
+    const RouteTable table(routes);
+    const std::vector<wire::Http1Field> fields = {
+        {"Accept", "*/*"}, {"User-Agent", "bench"}, {"X-Canary", "1"}};
+    const RouteFacts facts{
+        .method = "GET", .fields = fields, .client = *IpAddress::parse("192.168.1.1")};
+    std::vector<std::string> paths;
+    for (size_t i = 0; i < 256; ++i)
+        paths.push_back("/app/service-" + std::to_string(i * 7919 % count) + "/api/v1/items");
+    size_t i = 0;
+    for (auto unused : state) {
+        const std::string& path = paths[i++ % paths.size()];
+        benchmark::DoNotOptimize(table.match("happy.k2.k8s.best", NormalPath{path, path}, facts));
+    }
+}
+BENCHMARK(match_conditions)->Arg(10)->Arg(1000)->Arg(10000);
+
 void match_nothing(benchmark::State& state) {
     const RouteTable table(make_routes(static_cast<size_t>(state.range(0)), false));
     const NormalPath path{"/api/v1/items", "/api/v1/items"};

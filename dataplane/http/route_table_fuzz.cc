@@ -2,7 +2,9 @@
 // other; and paths of any bytes against the promises of path.h.
 #include <algorithm>
 #include <optional>
+#include <span>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "dataplane/base/check.h"
@@ -72,35 +74,94 @@ size_t length_of(std::string prefix) {
         prefix.pop_back();
     return prefix.size();
 }
-bool has_host(const std::string& name, const std::string& host, bool wildcard) {
-    if (!wildcard) return name == host;
+// 2: exact, 1: wildcard, 0: any, -1: not at all.
+int host_rank(const contract::RouteConfig& route, const std::string& host) {
+    int rank = -1;
     const size_t dot = host.find('.');
-    return dot != std::string::npos && dot > 0 && name == "*" + host.substr(dot);
+    for (const std::string& name : route.hosts) {
+        if (name == host) rank = std::max(rank, 2);
+        if (dot != std::string::npos && dot > 0 && name == "*" + host.substr(dot))
+            rank = std::max(rank, 1);
+        if (name == "*") rank = std::max(rank, 0);
+    }
+    return rank;
+}
+
+// The size of the path condition that holds; -1: none does.
+int path_rank(const contract::RouteConfig& route, std::string_view path) {
+    const std::string& written = route.path ? *route.path : route.path_prefix;
+    const auto spelled = spell(written).value_or(Spelled{written, written});
+    int rank = -1;
+    for (const std::string& wanted : {spelled.path, spelled.generous}) {
+        if (route.path ? path == wanted : has_prefix(path, wanted))
+            rank = std::max(rank, static_cast<int>(route.path ? wanted.size() : length_of(wanted)));
+    }
+    return rank;
+}
+
+bool conditions_hold(const contract::RouteConfig& route, const RouteFacts& facts) {
+    if (!route.methods.empty() && std::ranges::count(route.methods, facts.method) == 0)
+        return false;
+    for (const contract::HeaderMatch& header : route.headers) {
+        bool found = false;
+        for (const wire::Http1Field& field : facts.fields)
+            found = found || (wire::equals_ignoring_case(field.name, header.name) &&
+                              field.value == header.value.value_or(std::string(field.value)));
+        if (!found) return false;
+    }
+    return route.clients.empty() || std::ranges::any_of(route.clients, [&](const IpPrefix& prefix) {
+               return prefix.contains(facts.client);
+           });
 }
 
 std::optional<uint32_t> naive_match(const std::vector<contract::RouteConfig>& routes,
-                                    const std::string& host, std::string_view path) {
-    for (const bool wildcard : {false, true}) {
-        std::optional<uint32_t> best;
-        size_t longest = 0;
-        for (uint32_t i = 0; i < routes.size(); ++i) {
-            const bool host_fits = std::ranges::any_of(
-                routes[i].hosts,
-                [&](const std::string& name) { return has_host(name, host, wildcard); });
-            if (!host_fits) continue;
-            const auto spelled =
-                spell(routes[i].path_prefix)
-                    .value_or(Spelled{routes[i].path_prefix, routes[i].path_prefix});
-            for (const std::string& prefix : {spelled.path, spelled.generous}) {
-                if (has_prefix(path, prefix) && (!best || length_of(prefix) > longest)) {
-                    best = i;
-                    longest = length_of(prefix);
-                }
-            }
-        }
-        if (best) return best;
+                                    const std::string& host, std::string_view path,
+                                    const RouteFacts& facts) {
+    using Rank = std::tuple<int32_t, int, bool, int, size_t>;
+    std::optional<uint32_t> best;
+    Rank best_rank;
+    for (uint32_t i = 0; i < routes.size(); ++i) {
+        const contract::RouteConfig& route = routes[i];
+        if (host_rank(route, host) < 0 || path_rank(route, path) < 0 ||
+            !conditions_hold(route, facts))
+            continue;
+        const size_t conditions = route.headers.size() + (route.methods.empty() ? 0U : 1U) +
+                                  (route.clients.empty() ? 0U : 1U);
+        const Rank rank{route.priority.value_or(0), host_rank(route, host), route.path.has_value(),
+                        path_rank(route, path), conditions};
+        if (best && rank <= best_rank) continue;
+        best = i;
+        best_rank = rank;
     }
-    return std::nullopt;
+    return best;
+}
+
+void draw_conditions(Input& input, contract::RouteConfig& route) {
+    static const char* const kClients[] = {"10.0.0.0/8", "10.1.0.0/16", "0.0.0.0/0",
+                                           "fd00::/8",   "::/0",        "10.1.2.3/32"};
+    const uint8_t kinds = input.byte();
+    if (kinds & 1) route.priority = static_cast<int8_t>(input.byte()) % 3;
+    if (kinds & 2) route.methods = {input.byte() % 2 == 0 ? "GET" : "POST"};
+    if (kinds & 4) route.headers.push_back({"x-a", std::nullopt});
+    if (kinds & 8) route.headers.push_back({"x-b", input.byte() % 2 == 0 ? "1" : "2"});
+    if (kinds & 16) {
+        for (int more = 1 + input.byte() % 3; more > 0; --more)
+            route.clients.push_back(*IpPrefix::parse(kClients[input.byte() % std::size(kClients)]));
+    }
+    if (kinds & 32) route.path = draw_path(input);
+    if (kinds & 64) route.hosts.emplace_back("*");
+}
+
+RouteFacts draw_facts(Input& input) {
+    static constexpr wire::Http1Field kFields[] = {{"X-A", "x"}, {"x-b", "1"}, {"X-B", "2"}};
+    static const IpAddress kClients[] = {
+        *IpAddress::parse("10.1.2.3"), *IpAddress::parse("10.1.9.9"), *IpAddress::parse("11.0.0.1"),
+        *IpAddress::parse("fd00::1"),  *IpAddress::parse("2001::1"),  IpAddress()};
+    const uint8_t drawn = input.byte();
+    const size_t first = drawn / 2 % 4;
+    return {.method = drawn % 2 == 0 ? "GET" : "POST",
+            .fields = std::span(kFields).subspan(first, std::min<size_t>(drawn / 8 % 4, 3 - first)),
+            .client = kClients[input.byte() % std::size(kClients)]};
 }
 
 void check_path(const std::string& raw) {
@@ -128,6 +189,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
         for (int more = 1 + input.byte() % 2; more > 0; --more)
             route.hosts.push_back(draw_host(input, true));
         route.path_prefix = draw_path(input);
+        draw_conditions(input, route);
     }
     const RouteTable table(routes);
     while (!input.empty()) {
@@ -136,10 +198,11 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
         check_path(raw);
         const auto spelled = spell(raw);
         if (!spelled) continue;
-        const auto expected = naive_match(routes, host, spelled->path);
-        SLUICE_CHECK(table.match(host, std::string_view(spelled->path)) == expected);
-        const auto generous = naive_match(routes, host, spelled->generous);
-        const auto both = table.match(host, NormalPath{spelled->path, spelled->generous});
+        const RouteFacts facts = draw_facts(input);
+        const auto expected = naive_match(routes, host, spelled->path, facts);
+        SLUICE_CHECK(table.match(host, std::string_view(spelled->path), facts) == expected);
+        const auto generous = naive_match(routes, host, spelled->generous, facts);
+        const auto both = table.match(host, NormalPath{spelled->path, spelled->generous}, facts);
         if (expected != generous) {
             SLUICE_CHECK(!both && both.error() == RouteTable::Miss::kAmbiguous);
         } else if (!expected) {
