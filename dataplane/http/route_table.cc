@@ -35,7 +35,11 @@ std::string_view without_last_slash(std::string_view prefix) {
     return prefix;
 }
 
-// Addresses that differ from each other as numbers of their family do.
+// The families must not interleave, or a range of the one would hide those of the other.
+auto by_family(const IpAddress& address) {
+    return std::tie(address.family, address.bytes);
+}
+
 std::pair<IpAddress, IpAddress> range_of(const IpPrefix& prefix) {
     const IpAddress first = prefix.masked().address;
     IpAddress last = first;
@@ -48,13 +52,16 @@ std::vector<std::pair<IpAddress, IpAddress>> ranges_of(const std::vector<IpPrefi
     std::vector<std::pair<IpAddress, IpAddress>> ranges;
     for (const IpPrefix& prefix : prefixes)
         ranges.push_back(range_of(prefix));
-    std::ranges::sort(ranges);
+    std::ranges::sort(ranges, [](const auto& a, const auto& b) {
+        return std::tuple(by_family(a.first), by_family(a.second)) <
+               std::tuple(by_family(b.first), by_family(b.second));
+    });
     // Of two prefixes that overlap one holds the other, and the larger one comes first or begins
     // with the smaller one.
     std::vector<std::pair<IpAddress, IpAddress>> merged;
     for (const auto& range : ranges) {
-        if (!merged.empty() && merged.back().second >= range.first &&
-            merged.back().first.family == range.first.family) {
+        if (!merged.empty() && merged.back().first.family == range.first.family &&
+            merged.back().second.bytes >= range.first.bytes) {
             merged.back().second = std::max(merged.back().second, range.second);
         } else {
             merged.push_back(range);
@@ -200,11 +207,12 @@ bool RouteTable::Conditions::hold(const RouteFacts& facts) const {
     }
     if (any_client) return true;
     // The last range that does not begin behind the address.
-    const auto behind = std::ranges::upper_bound(clients, facts.client, {},
-                                                 &std::pair<IpAddress, IpAddress>::first);
+    const auto behind =
+        std::ranges::upper_bound(clients, by_family(facts.client), {},
+                                 [](const auto& range) { return by_family(range.first); });
     if (behind == clients.begin()) return false;
     const auto& [first, last] = *std::prev(behind);
-    return facts.client.family == first.family && facts.client <= last;
+    return facts.client.family == first.family && facts.client.bytes <= last.bytes;
 }
 
 void RouteTable::consider(const PathSlot* slot, Search& search) const {
