@@ -43,6 +43,26 @@ struct OffloadReport {
     uint64_t uses = 0;
 };
 
+// A CA of client certificates and how much it is used: while one is replaced by another, this shows
+// when nobody needs the old one any more.
+struct AnchorReport {
+    std::string trust;        // TrustConfig::name
+    std::string subject;      // "CN=..., O=...", as RFC 2253 writes it
+    std::string fingerprint;  // the first 16 hexadecimal digits of its SHA-256
+    WallTime not_after{};
+    uint64_t proofs = 0;    // connections whose certificate it vouched for
+    WallTime last_proof{};  // zero: none
+};
+
+// What became of a certificate's OCSP response.
+struct StapleReport {
+    std::string host;  // the first of the certificate
+    bool usable = false;
+    std::string reason;  // why it is not sent; empty when it is
+    WallTime next_update{};
+    uint64_t sent = 0;
+};
+
 struct WorkerReport {
     uint32_t worker = 0;
     uint64_t generation = 0;  // of the snapshot it serves
@@ -50,6 +70,7 @@ struct WorkerReport {
     uint64_t connections_open = 0;
     uint64_t connections_accepted = 0;
     uint64_t tls_handshakes = 0;
+    uint64_t tls_resumptions = 0;  // of these, without a new exchange of certificates
     uint64_t requests = 0;
     uint64_t datagrams_received = 0;
     uint64_t datagrams_sent = 0;
@@ -62,6 +83,8 @@ struct WorkerReport {
     std::vector<RouteReport> routes;
     std::vector<ServerReport> servers;
     std::vector<OffloadReport> offloads;
+    std::vector<AnchorReport> anchors;  // of all trusts; sum over the workers
+    std::vector<StapleReport> staples;  // of certificates that have a response; `sent` adds up
 };
 
 }  // namespace sluice::contract
