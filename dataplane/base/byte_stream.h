@@ -10,6 +10,7 @@
 #include <string_view>
 
 #include "dataplane/base/bytes.h"
+#include "dataplane/base/record_keys.h"
 #include "dataplane/base/time.h"
 
 namespace sluice::contract {
@@ -88,6 +89,21 @@ class StreamHandler {
     ~StreamHandler() = default;
 };
 
+// A way from one stream to another that leaves the bytes where they are: in the kernel, if both are
+// sockets. What it holds has left the source and not reached the sink; so it stands where a buffer
+// would, and is used like one.
+// Ownership: the user's. Both streams outlive its last call; its destructor touches neither.
+class Conduit {
+  public:
+    virtual ~Conduit() = default;
+
+    // As ByteStream::read() of the source. Precondition: nothing is held.
+    virtual IoResult fill(size_t bytes_max) = 0;
+    // As ByteStream::write() to the sink of what is held. Precondition: something is.
+    virtual IoResult drain() = 0;
+    virtual size_t held() const = 0;
+};
+
 // Thread: all calls on the worker that owns the stream.
 // Ownership: the destructor closes the connection at once, without a farewell.
 class ByteStream {
@@ -113,6 +129,33 @@ class ByteStream {
     virtual const TlsFacts* tls_facts() const { return nullptr; }
     // Null: none was shown.
     virtual ClientCertificate* client_certificate() { return nullptr; }
+
+    // A conduit from `source` to this stream for the next `bytes` of a body, which then all come
+    // through it. Null: there is none, now; read and write. Precondition: everything that was
+    // written before is accepted.
+    virtual std::unique_ptr<Conduit> conduit_from(ByteStream& source, uint64_t bytes) {
+        (void)source;
+        (void)bytes;
+        return nullptr;
+    }
+    // The stream can finish the present message but should carry no other one.
+    virtual bool worn_out() const { return false; }
+
+    // --- For TLS over this stream ------------------------------------------------------------
+
+    // From now on everything that is written leaves as TLS records of application data under these
+    // keys, and shutdown_write() waits for the last of them. There is no way back; a second call
+    // changes the keys. False: not possible here, nothing has changed.
+    virtual bool encrypt_writes(const RecordKeys& keys) {
+        (void)keys;
+        return false;
+    }
+    // After encrypt_writes(): one record of another type. All of it is taken or nothing.
+    virtual IoResult write_record(uint8_t type, Bytes content) {
+        (void)type;
+        (void)content;
+        return {IoStatus::kError, 0};
+    }
 };
 
 }  // namespace sluice

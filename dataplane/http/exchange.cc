@@ -21,9 +21,49 @@ void spend(size_t& budget, size_t bytes) {
 }  // namespace
 
 Exchange::Exchange(Core& core, ClientConnection& client)
-    : core_(core), client_(client), site_(core.site), moved_at_(core.now.mono) {}
+    : core_(core),
+      client_(client),
+      site_(core.site),
+      begun_at_(core.now.mono),
+      moved_at_(core.now.mono) {}
 
-Exchange::~Exchange() = default;
+Exchange::~Exchange() {
+    end_try(RequestOutcome::kGivenUp);
+    if (core_.access_log != nullptr) record();
+}
+
+void Exchange::note_response(uint16_t status) {
+    status_ = status;
+    response_at_ = core_.now.mono;
+}
+
+void Exchange::record() const {
+    const bool answered = status_ != 0;
+    const Notes none;
+    const Notes& notes = notes_ != nullptr ? *notes_ : none;
+    AccessRecord record;
+    record.begun = core_.now.wall - (core_.now.mono - begun_at_);
+    record.client = client_.facts().remote;
+    record.peer = notes.peer;
+    record.user = notes.user;
+    record.tls = client_.stream().tls_facts();
+    record.http_major = client_.facts().http_major;
+    record.http_minor = record.http_major > 1 || client_old_ ? 0 : 1;
+    record.method = notes.method;
+    record.host = notes.host;
+    record.path = notes.path;
+    if (route_ != nullptr) record.route = route_->name;
+    if (backend_ != nullptr) record.backend = backend_->config.name;
+    if (picked_ != nullptr && tries_ > 0) record.server = picked_->config().url;
+    record.tries = tries_;
+    record.status = status_;
+    record.cut_off = !over_ || result_ == Result::kAbort;
+    if (answered) record.until_response = response_at_ - begun_at_;
+    record.total = core_.now.mono - begun_at_;
+    record.bytes_received = client_.upload().payload_taken();
+    record.bytes_sent = down_.bytes_written();
+    core_.access_log->record(record);
+}
 
 void Exchange::on_stream_ready() {
     server_readable_ = server_writable_ = true;
@@ -89,6 +129,7 @@ bool Exchange::pump_upload(size_t& budget) {
 bool Exchange::read_client() {
     Relay& up = client_.upload();
     if (up.has_payload() || up.source_complete() || !client_.readable) return false;
+    up.open_conduit(client_.stream(), server_->stream());
     const Relay::Filled filled = up.fill(client_.stream(), core_.buffers, Relay::Room::kFixed);
     switch (filled.status) {
         case IoStatus::kOk:
@@ -106,6 +147,8 @@ bool Exchange::read_client() {
 
 bool Exchange::pump_download(size_t& budget) {
     switch (download_) {
+        case Download::kInquiry:
+            return pump_inquiry(budget);
         case Download::kAwaiting:
             return server_ != nullptr && await_response(budget);
         case Download::kBody:
@@ -117,6 +160,32 @@ bool Exchange::pump_download(size_t& budget) {
         }
     }
     return false;
+}
+
+void Exchange::inquire(std::unique_ptr<Inquiry> inquiry) {
+    inquiry_ = std::move(inquiry);
+    download_ = Download::kInquiry;
+    if (inquiry_->body_wanted() == 0 || !expects_continue_) return;
+    // The client may be waiting for a word before it sends what the inquiry needs. It gets ours, so
+    // no server has to be asked for one.
+    expects_continue_ = false;
+    wire::Http1HeadWriter writer(down_.lease_head(core_.buffers, BufferPool::kSmall));
+    writer.status_line(100, "Continue");
+    writer.end();
+    down_.set_head(writer.size(), false);
+}
+
+bool Exchange::pump_inquiry(size_t& budget) {
+    bool moved = false;
+    if (down_.head_waits()) {
+        moved = write_client(budget);
+        if (over_ || down_.head_waits()) return moved;
+    }
+    moved = inquiry_->pump(budget) || moved;
+    if (!inquiry_->decided()) return moved;
+    download_ = Download::kAwaiting;
+    inquiry_ended();
+    return true;
 }
 
 bool Exchange::await_response(size_t& budget) {
@@ -182,7 +251,7 @@ void Exchange::take_response_head(Bytes head) {
         keep_client_ = keep_client_ && !core_.draining && client_.upload().source_complete() &&
                        (!no_length || forwarded.chunked);
         forwarded.close = !keep_client_;
-        forwarded.date = core_.date.text(core_.now.wall);
+        describe(forwarded);
     }
     wire::Http1HeadWriter writer(
         down_.lease_head(core_.buffers, head.size() + BufferPool::kHeadGrowth));
@@ -192,6 +261,7 @@ void Exchange::take_response_head(Bytes head) {
     down_.skip_raw(head.size());
     scanner_.reset();
     if (interim) return;
+    note_response(response->status);
     down_.begin_body(framing->body, forwarded.chunked);
     server_reusable_ = framing->reusable;
     download_ = Download::kBody;
@@ -200,7 +270,7 @@ void Exchange::take_response_head(Bytes head) {
 
 bool Exchange::stream_body(size_t& budget) {
     if (down_.decode()) {
-        ++picked_->failures;
+        end_try(RequestOutcome::kBroke);
         abort();
         return true;
     }
@@ -211,6 +281,7 @@ bool Exchange::stream_body(size_t& budget) {
         return true;
     }
     if (down_.has_payload() || down_.source_complete() || !server_readable_) return moved;
+    down_.open_conduit(server_->stream(), client_.stream());
     const Relay::Filled filled = down_.fill(server_->stream(), core_.buffers, Relay::Room::kFixed);
     switch (filled.status) {
         case IoStatus::kOk:
@@ -225,7 +296,7 @@ bool Exchange::stream_body(size_t& budget) {
             [[fallthrough]];
         case IoStatus::kError:
             // The client must not take what it has for the whole.
-            ++picked_->failures;
+            end_try(RequestOutcome::kBroke);
             abort();
             return true;
     }
@@ -254,8 +325,11 @@ bool Exchange::write_client(size_t& budget) {
 void Exchange::watch_client() {
     Relay& up = client_.upload();
     if (download_ == Download::kOwnAnswer || !up.source_complete() || up.has_payload()) return;
+    const size_t wanted = inquiry_ != nullptr ? inquiry_->body_wanted() : 0;
     while (client_.readable) {
-        const Relay::Filled filled = up.fill(client_.stream(), core_.buffers, Relay::Room::kFixed);
+        const bool more = wanted > 0 && up.raw().size() < head_size_ + wanted;
+        const Relay::Filled filled = up.fill(client_.stream(), core_.buffers,
+                                             more ? Relay::Room::kMayGrow : Relay::Room::kFixed);
         if (filled.status == IoStatus::kOk) continue;
         if (filled.status != IoStatus::kWouldBlock) return abort();
         if (filled.full) return;
@@ -265,6 +339,7 @@ void Exchange::watch_client() {
 
 void Exchange::finish() {
     release_server();
+    keep_client_ = keep_client_ && !client_.stream().worn_out();
     over_ = true;
     result_ = keep_client_ ? Result::kKeepAlive : Result::kClose;
 }
@@ -279,6 +354,7 @@ Instant Exchange::deadline() const {
     const contract::HttpLimits& limits = site_->snapshot->limits;
     const Instant progress = moved_at_ + limits.progress_timeout;
     if (download_ == Download::kOwnAnswer || down_.head_waits()) return progress;
+    if (download_ == Download::kInquiry) return inquiry_->deadline();
     if (download_ == Download::kBody) {
         // Servers that send events as they happen may be silent for long; clients have no reason
         // not to read.
@@ -295,12 +371,12 @@ void Exchange::on_deadline() {
         core_.drops.add(DropReason::kClientTimeout);
         return abort();
     }
+    if (download_ == Download::kInquiry) return inquiry_->on_deadline();
     if (download_ == Download::kBody) {
-        ++picked_->failures;
+        end_try(RequestOutcome::kBroke);
         return abort();
     }
     if (!connected_) {
-        end_server();
         if (!next_server()) return give_up(504, "the server did not take the connection in time");
         client_.upload().rewind_head();
         return connect(false);
@@ -310,7 +386,7 @@ void Exchange::on_deadline() {
         keep_client_ = false;
         return give_up(408, "the request's body did not arrive in time");
     }
-    ++picked_->failures;
+    end_try(RequestOutcome::kBroke);
     give_up(504, "the server did not answer in time");
 }
 

@@ -29,6 +29,7 @@ void Relay::make_room(BufferPool& buffers, Room room) {
 
 Relay::Filled Relay::fill(ByteStream& source, BufferPool& buffers, Room room) {
     SLUICE_CHECK(!has_payload());
+    if (conduit_ != nullptr) return fill_conduit();
     make_room(buffers, room);
     MutableBytes into = buffer_.span().subspan(raw_end_);
     // What is passed on should fill whole TLS records, its frame included.
@@ -42,6 +43,39 @@ Relay::Filled Relay::fill(ByteStream& source, BufferPool& buffers, Room room) {
         filled_last_time_ = read.bytes == into.size();
     }
     return {read.status, read.bytes, false};
+}
+
+void Relay::open_conduit(ByteStream& source, ByteStream& sink) {
+    if (conduit_ != nullptr || kind_ != BodyKind::kLength || chunked_out_) return;
+    if (left_ < kConduitMin || sink_waits() || raw_begin_ < raw_end_) return;
+    conduit_ = sink.conduit_from(source, left_);
+    if (conduit_ != nullptr) release_idle();
+}
+
+Relay::Filled Relay::fill_conduit() {
+    const auto wanted = static_cast<size_t>(std::min<uint64_t>(left_, SIZE_MAX));
+    const IoResult read = conduit_->fill(wanted);
+    SLUICE_CHECK(read.bytes <= wanted);
+    left_ -= read.bytes;
+    payload_taken_ += read.bytes;
+    source_complete_ = left_ == 0;
+    // What is in a conduit cannot be sent to anybody else any more.
+    body_sent_any_ = body_sent_any_ || read.bytes > 0;
+    return {read.status, read.bytes, false};
+}
+
+Relay::Wrote Relay::drain_conduit(size_t& budget) {
+    bool some = false;
+    while (conduit_->held() > 0 && budget > 0) {
+        const IoResult written = conduit_->drain();
+        if (written.status == IoStatus::kWouldBlock) return Wrote::kBlocked;
+        if (written.status != IoStatus::kOk) return Wrote::kBroken;
+        some = true;
+        bytes_written_ += written.bytes;
+        budget -= std::min(budget, written.bytes);
+    }
+    if (source_complete_ && conduit_->held() == 0) conduit_.reset();
+    return some ? Wrote::kSome : Wrote::kNothing;
 }
 
 void Relay::begin_body(BodyFraming framing, bool chunked_out) {
@@ -63,6 +97,7 @@ void Relay::take_payload(Bytes payload) {
     if (payload_end_ != from)
         std::memmove(buffer_.data() + payload_end_, payload.data(), payload.size());
     payload_end_ += static_cast<uint32_t>(payload.size());
+    payload_taken_ += payload.size();
 }
 
 std::optional<wire::Http1Fault> Relay::decode() {
@@ -132,6 +167,8 @@ void Relay::open_frame() {
 }
 
 Relay::Wrote Relay::write(ByteStream& sink, size_t& budget) {
+    // Nothing else is left to write before what a conduit holds; see open_conduit().
+    if (conduit_ != nullptr) return drain_conduit(budget);
     bool some = false;
     for (;;) {
         open_frame();
@@ -161,6 +198,7 @@ Relay::Wrote Relay::write(ByteStream& sink, size_t& budget) {
 }
 
 void Relay::consume(size_t bytes) {
+    bytes_written_ += bytes;
     const auto take = [&bytes](auto& begin, auto end) {
         const size_t taken = std::min<size_t>(bytes, end - begin);
         begin = static_cast<std::remove_reference_t<decltype(begin)>>(begin + taken);
@@ -182,6 +220,7 @@ bool Relay::sink_complete() const {
 }
 
 void Relay::end_message() {
+    conduit_.reset();
     head_begin_ = head_end_ = 0;
     keep_head_ = false;
     head_.release();
@@ -193,6 +232,7 @@ void Relay::end_message() {
     chunked_out_ = false;
     last_chunk_framed_ = false;
     body_sent_any_ = false;
+    bytes_written_ = payload_taken_ = 0;
     filled_last_time_ = false;
 }
 

@@ -7,12 +7,16 @@
 //
 //   buffer   [ sent | payload | (gap) | raw, not looked at yet | room ]
 //
+// A long body of known length, which needs no looking at, goes through a conduit instead of the
+// buffer where the two streams have one: the same way from kernel to kernel.
+//
 // Memory: up to two buffers while bytes move, none otherwise. Thread: the worker's.
 #pragma once
 
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <optional>
 
 #include "dataplane/base/byte_stream.h"
@@ -38,6 +42,9 @@ class Relay {
     };
     Filled fill(ByteStream& source, BufferPool& buffers, Room room);
 
+    // Before fill(): from here on the body takes a conduit, if it is worth one and there is one.
+    void open_conduit(ByteStream& source, ByteStream& sink);
+
     // What was read and not yet taken out of its framing.
     Bytes raw() const { return {buffer_.data() + raw_begin_, raw_end_ - raw_begin_}; }
     void skip_raw(size_t bytes) { raw_begin_ += static_cast<uint32_t>(bytes); }
@@ -56,7 +63,10 @@ class Relay {
     MutableBytes lease_head(BufferPool& buffers, size_t bytes_max);  // empty: too large
     void set_head(size_t bytes,
                   bool keep);  // keep: until drop_head(), so that it can be sent again
-    void rewind_head() { head_begin_ = 0; }
+    void rewind_head() {
+        head_begin_ = 0;
+        conduit_.reset();  // it leads to the old sink, and nothing has gone into it
+    }
     void drop_head();
     bool head_waits() const { return head_begin_ < head_end_; }
 
@@ -64,7 +74,11 @@ class Relay {
     // Writes until there is nothing left, the sink is full, or `budget` is used up.
     Wrote write(ByteStream& sink, size_t& budget);
     bool body_sent_any() const { return body_sent_any_; }
-    bool has_payload() const { return payload_begin_ < payload_end_; }
+    uint64_t bytes_written() const { return bytes_written_; }  // heads and framing included
+    uint64_t payload_taken() const { return payload_taken_; }  // of the body, from the source
+    bool has_payload() const {
+        return payload_begin_ < payload_end_ || (conduit_ != nullptr && conduit_->held() > 0);
+    }
     // Something is there that the sink has not taken.
     bool sink_waits() const { return head_waits() || frame_waits() || has_payload(); }
     // The message has been written to its end.
@@ -81,6 +95,8 @@ class Relay {
     bool frame_waits() const {
         return prefix_begin_ < prefix_end_ || frame_left_ > 0 || suffix_begin_ < suffix_end_;
     }
+    Filled fill_conduit();
+    Wrote drain_conduit(size_t& budget);
     void open_frame();
     void consume(size_t bytes);
     void take_payload(Bytes payload);
@@ -88,6 +104,9 @@ class Relay {
 
     // Behind the last chunk's payload comes its CRLF and, if the body ends there, the last chunk.
     static constexpr std::string_view kSuffix = "\r\n0\r\n\r\n";
+    // Less than one large buffer goes with one read and one write, and a conduit needs as many
+    // calls.
+    static constexpr uint64_t kConduitMin = BufferPool::kLargeMin;
     // What chunked framing adds to one read, so that payload and frame fill one TLS record.
     static constexpr size_t kFrameMax = 16;
 
@@ -101,8 +120,11 @@ class Relay {
     uint32_t head_begin_ = 0;
     uint32_t head_end_ = 0;
 
+    std::unique_ptr<Conduit> conduit_;
     wire::Http1ChunkedDecoder decoder_;
     uint64_t left_ = 0;
+    uint64_t bytes_written_ = 0;
+    uint64_t payload_taken_ = 0;
     uint32_t frame_left_ = 0;
     std::array<char, wire::Http1ChunkPrefix::kSizeMax> prefix_{};
     uint8_t prefix_begin_ = 0;

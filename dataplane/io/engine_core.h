@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "dataplane/base/check.h"
+#include "dataplane/io/conduit.h"
 #include "dataplane/io/descriptor.h"
 #include "dataplane/io/engine.h"
 
@@ -120,6 +121,7 @@ class EngineCore : public Engine, private Watcher {
     void leave(TurnParticipant& participant);
 
     DropCounters& drops() { return drops_; }
+    PipePool& pipes() { return pipes_; }
 
   protected:
     EngineCore(Clock& clock, DropCounters& drops)
@@ -159,6 +161,7 @@ class EngineCore : public Engine, private Watcher {
     Clock& clock_;
     DropCounters& drops_;
     Now now_;
+    PipePool pipes_;
     SlotTable<Watcher> watchers_;
     std::vector<SlotId> again_;
     std::vector<SlotId> due_;  // this turn's share of again_ and alarms_

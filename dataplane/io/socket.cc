@@ -1,5 +1,6 @@
 #include "dataplane/io/socket.h"
 
+#include <fcntl.h>
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <sys/socket.h>
@@ -9,6 +10,7 @@
 #include <array>
 #include <cerrno>
 
+#include "dataplane/io/conduit.h"
 #include "dataplane/io/socket_address.h"
 
 namespace sluice::io {
@@ -20,6 +22,11 @@ constexpr uint32_t kStreamEvents = POLLIN | POLLOUT | POLLRDHUP;
 // More pieces than protocols here put into one write (head, chunk size, body, chunk end, …); a
 // longer list is written in parts, which is allowed and only costs calls.
 constexpr size_t kPiecesMax = 64;
+
+// How often a socket is asked whether the kernel has handed its last TLS records to TCP, when
+// nothing else happens on it. This decides how long after a slow reader's last acknowledgement the
+// connection ends; the connection is over by then for everybody else.
+constexpr Duration kLookAgain = std::chrono::milliseconds(50);
 
 // What the network or the far end can say to a connect. Everything else is a matter of this
 // machine.
@@ -79,7 +86,8 @@ Socket::~Socket() {
     engine_.unwatch(id_, socket_.get());
 }
 
-void Socket::on_ready(uint32_t) {
+void Socket::on_ready(uint32_t events) {
+    if (events == 0) looks_again_ = false;
     if (state_ == State::kConnecting) finish_connecting();
     // Last: the handler may destroy this.
     if (handler_ != nullptr) handler_->on_stream_ready();
@@ -134,7 +142,7 @@ IoResult Socket::write(std::span<const Bytes> pieces) {
     for (;;) {
         // Without MSG_NOSIGNAL a peer that closed would end the process with SIGPIPE.
         const ssize_t sent = sendmsg(socket_.get(), &message, MSG_NOSIGNAL);
-        if (sent >= 0) return {IoStatus::kOk, static_cast<size_t>(sent)};
+        if (sent >= 0) return wrote(static_cast<size_t>(sent));
         if (errno != EINTR) return failed(errno);
     }
 }
@@ -142,7 +150,104 @@ IoResult Socket::write(std::span<const Bytes> pieces) {
 void Socket::shutdown_write() {
     // Linux tears a connection down that is told to end its direction before it is established.
     if (state_ == State::kConnecting) shutdown_when_connected_ = true;
-    if (state_ == State::kOpen) ::shutdown(socket_.get(), SHUT_WR);
+    if (state_ != State::kOpen) return;
+    // The kernel takes a record and tells so before TCP has room for all of it, and after the end
+    // of the direction TCP takes nothing more.
+    shutdown_when_sent_ = !records_are_in_tcp();
+    if (!shutdown_when_sent_) ::shutdown(socket_.get(), SHUT_WR);
+}
+
+bool Socket::flush() {
+    if (encryption_ == nullptr || state_ != State::kOpen) return true;
+    if (!records_are_in_tcp()) {
+        // Room in TCP lets the kernel go on by itself, a moment later and without an event.
+        if (!looks_again_) engine_.run_at(engine_.now().mono + kLookAgain, id_);
+        looks_again_ = true;
+        return false;
+    }
+    if (std::exchange(shutdown_when_sent_, false)) ::shutdown(socket_.get(), SHUT_WR);
+    return true;
+}
+
+IoResult Socket::wrote(size_t bytes) {
+    if (encryption_ != nullptr) encryption_->content += bytes;
+    return {IoStatus::kOk, bytes};
+}
+
+bool Socket::encrypt_writes(const RecordKeys& keys) {
+    if (state_ != State::kOpen || !kernel_tls_ability().transmit) return false;
+    auto next = std::make_unique<Encryption>();
+    next->keys = keys;
+    if (encryption_ == nullptr) {
+        if (!bytes_given_to_tcp(socket_.get(), next->tcp_at_start)) return false;
+    } else {
+        if (!kernel_tls_ability().new_keys) return false;
+        uint64_t sequence = 0;
+        if (!transmit_sequence(socket_.get(), encryption_->keys, sequence)) return false;
+        next->content = encryption_->content;
+        next->records = encryption_->records + sequence - encryption_->keys.sequence;
+        next->tcp_at_start = encryption_->tcp_at_start;
+    }
+    if (set_transmit_keys(socket_.get(), keys) != 0) return false;
+    next->keys.key.clear();  // the kernel's from now on
+    encryption_ = std::move(next);
+    return true;
+}
+
+// Whether TCP has been given as many bytes as the records have that were made of our writes.
+bool Socket::records_are_in_tcp() const {
+    if (encryption_ == nullptr) return true;
+    const Encryption& encryption = *encryption_;
+    uint64_t sequence = 0;
+    uint64_t in_tcp = 0;
+    // Where the kernel cannot tell there is nothing to wait for.
+    if (!transmit_sequence(socket_.get(), encryption.keys, sequence) ||
+        !bytes_given_to_tcp(socket_.get(), in_tcp)) {
+        return true;
+    }
+    const uint64_t records = encryption.records + sequence - encryption.keys.sequence;
+    return in_tcp - encryption.tcp_at_start >=
+           encryption.content + records * encryption.keys.overhead();
+}
+
+IoResult Socket::write_record(uint8_t type, Bytes content) {
+    if (state_ == State::kBroken || encryption_ == nullptr) return {IoStatus::kError, 0};
+    for (;;) {
+        const long sent = send_tls_record(socket_.get(), type, content);
+        if (sent >= 0) return wrote(static_cast<size_t>(sent));
+        if (errno != EINTR) return failed(errno);
+    }
+}
+
+std::unique_ptr<Conduit> Socket::conduit_from(ByteStream& source, uint64_t) {
+    auto* const socket = dynamic_cast<Socket*>(&source);
+    if (socket == nullptr || &socket->engine_ != &engine_) return nullptr;
+    if (state_ != State::kOpen || socket->state_ != State::kOpen) return nullptr;
+    return SocketConduit::between(*socket, *this, engine_.pipes());
+}
+
+IoResult Socket::splice_into(int pipe, size_t bytes_max) {
+    if (state_ == State::kBroken) return {IoStatus::kError, 0};
+    for (;;) {
+        const ssize_t moved = splice(socket_.get(), nullptr, pipe, nullptr, bytes_max,
+                                     SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+        if (moved > 0) return {IoStatus::kOk, static_cast<size_t>(moved)};
+        if (moved == 0) return {IoStatus::kEnd, 0};
+        if (errno != EINTR) return failed(errno);
+    }
+}
+
+// Without SPLICE_F_MORE: it would keep back what does not fill a segment or a TLS record until more
+// comes, and a server may pause for long in the middle of a body.
+IoResult Socket::splice_out_of(int pipe, size_t bytes_max) {
+    if (state_ == State::kBroken) return {IoStatus::kError, 0};
+    for (;;) {
+        const ssize_t moved = splice(pipe, nullptr, socket_.get(), nullptr, bytes_max,
+                                     SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+        if (moved > 0) return wrote(static_cast<size_t>(moved));
+        if (moved == 0) return {IoStatus::kWouldBlock, 0};
+        if (errno != EINTR) return failed(errno);
+    }
 }
 
 }  // namespace sluice::io

@@ -1,13 +1,14 @@
 // A TCP connection over a non-blocking socket, the same for both engines: the engine says when it
 // is worth trying, plain recvmsg and sendmsg move the bytes. Reasons: TLS wants the socket itself
-// (and later kTLS, which splices into it), OpenSSL's state machine is built on "try again", and one
-// code path is tested by both engines. Completion-based receive would own a buffer for each idle
-// connection, or need a second copy.
+// (kernel TLS is a property of it, and bodies are spliced into it), OpenSSL's state machine is
+// built on "try again", and one code path is tested by both engines. Completion-based receive would
+// own a buffer for each idle connection, or need a second copy.
 #pragma once
 
 #include <memory>
 
 #include "dataplane/io/engine_core.h"
+#include "dataplane/io/kernel_tls.h"
 
 namespace sluice::io {
 
@@ -21,8 +22,16 @@ class Socket final : public ByteStream, private Watcher {
     void set_handler(StreamHandler* handler) override { handler_ = handler; }
     IoResult read(MutableBytes into) override;
     IoResult write(std::span<const Bytes> pieces) override;
-    bool flush() override { return true; }
+    bool flush() override;
     void shutdown_write() override;
+
+    std::unique_ptr<Conduit> conduit_from(ByteStream& source, uint64_t bytes) override;
+    bool encrypt_writes(const RecordKeys& keys) override;
+    IoResult write_record(uint8_t type, Bytes content) override;
+
+    // For conduits; as read() and write(), between the socket and an end of a pipe.
+    IoResult splice_into(int pipe, size_t bytes_max);
+    IoResult splice_out_of(int pipe, size_t bytes_max);
 
   private:
     enum class State : uint8_t {
@@ -36,6 +45,16 @@ class Socket final : public ByteStream, private Watcher {
     void on_ready(uint32_t events) override;
     void finish_connecting();
     IoResult failed(int error);
+    IoResult wrote(size_t bytes);
+    bool records_are_in_tcp() const;
+
+    // What is known of the records that the kernel makes of our writes.
+    struct Encryption {
+        RecordKeys keys;            // the sequence is that of the first record under them
+        uint64_t content = 0;       // accepted since the first keys
+        uint64_t records = 0;       // made under earlier keys
+        uint64_t tcp_at_start = 0;  // bytes that TCP had been given before
+    };
 
     EngineCore& engine_;
     Descriptor socket_;
@@ -43,6 +62,9 @@ class Socket final : public ByteStream, private Watcher {
     SlotId id_ = kNoSlot;
     State state_;
     bool shutdown_when_connected_ = false;
+    bool shutdown_when_sent_ = false;
+    bool looks_again_ = false;  // a call of on_ready(0) has been asked for
+    std::unique_ptr<Encryption> encryption_;
 };
 
 }  // namespace sluice::io

@@ -40,6 +40,7 @@ struct StreamManner {
     size_t read_max = SIZE_MAX;   // bytes a call
     size_t write_max = SIZE_MAX;  // the same
     bool holds_back = false;      // accepts bytes and keeps them until flush()
+    bool conduits = false;        // takes long bodies through conduits
     // Set: sizes up to the maxima are drawn, and now and then a call would block for no reason.
     Random* whims = nullptr;
 };
@@ -52,6 +53,7 @@ struct FarEnd {
     bool gone = false;               // the stream was destroyed
     bool connected = true;           // false: neither reads nor writes move yet
     MemoryStream* stream = nullptr;  // null when gone
+    size_t conduits = 0;             // that were opened to it
 
     std::string to_stream;  // not yet read by it
     bool ended = false;
@@ -72,6 +74,32 @@ struct FarEnd {
 
   private:
     size_t taken_ = 0;
+};
+
+class MemoryConduit final : public Conduit {
+  public:
+    MemoryConduit(ByteStream& source, ByteStream& sink) : source_(source), sink_(sink) {}
+    IoResult fill(size_t bytes_max) override {
+        SLUICE_CHECK(held_.empty() && bytes_max > 0);
+        held_.resize(std::min<size_t>(bytes_max, 100'000));
+        const IoResult result =
+            source_.read({reinterpret_cast<uint8_t*>(held_.data()), held_.size()});
+        held_.resize(result.bytes);
+        return result;
+    }
+    IoResult drain() override {
+        SLUICE_CHECK(!held_.empty());
+        const Bytes piece = as_bytes(held_);
+        const IoResult result = sink_.write({&piece, 1});
+        held_.erase(0, result.bytes);
+        return result;
+    }
+    size_t held() const override { return held_.size(); }
+
+  private:
+    ByteStream& source_;
+    ByteStream& sink_;
+    std::string held_;
 };
 
 class MemoryStream final : public ByteStream {
@@ -133,6 +161,13 @@ class MemoryStream final : public ByteStream {
         far_->received += held_;
         held_.clear();
         return true;
+    }
+
+    std::unique_ptr<Conduit> conduit_from(ByteStream& source, uint64_t bytes) override {
+        SLUICE_CHECK(bytes > 0);
+        if (!manner_.conduits || has_whim()) return nullptr;
+        ++far_->conduits;
+        return std::make_unique<MemoryConduit>(source, *this);
     }
 
     void shutdown_write() override {
