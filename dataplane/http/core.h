@@ -5,6 +5,7 @@
 #include <memory>
 #include <vector>
 
+#include "dataplane/http/access_log.h"
 #include "dataplane/http/answer.h"
 #include "dataplane/http/buffer_pool.h"
 #include "dataplane/http/object_pool.h"
@@ -37,6 +38,7 @@ struct Core {
     std::shared_ptr<Site> site;  // null before the first snapshot
     wire::Http1Limits head_limits;
     bool draining = false;
+    AccessLog* access_log = nullptr;  // null: nobody wants to know
     uint64_t requests = 0;
 
     // For the head that is being looked at. A head is taken apart and written anew within one call,

@@ -1,6 +1,6 @@
 // One request and its response, from the moment the request's head is complete.
 //
-//   begin()  parse → frame → host and path → route → auth → server → new head
+//   begin()  parse → frame → host and path → route → auth (→ inquiry) → server → new head
 //   pump()   request up, response down, both at once, as far as the streams go
 //
 // The steps are tried in the order above and the first that fails gives the answer; README.md has
@@ -14,10 +14,14 @@
 #include <array>
 #include <cstdint>
 #include <memory>
+#include <optional>
+#include <string>
 #include <string_view>
 
 #include "dataplane/base/byte_stream.h"
 #include "dataplane/http/core.h"
+#include "dataplane/http/header_rules.h"
+#include "dataplane/http/inquiry.h"
 #include "dataplane/http/relay.h"
 #include "dataplane/http/request_target.h"
 
@@ -58,15 +62,30 @@ class Exchange final : public StreamHandler {
         kAbandoned,  // nothing more of it will be: the server broke, or the answer is our own
     };
     enum class Download : uint8_t {
+        kInquiry,   // it is not yet decided whether the request may go on
         kAwaiting,  // the head of the server's response
         kBody,
         kOwnAnswer,
     };
 
     // exchange_request.cc: what the client asked for
-    void route(const wire::Http1RequestHead& head, const RequestTarget& target, size_t head_size);
+    struct Asked {
+        wire::Http1RequestHead head;
+        RequestTarget target;
+    };
+    // The request's head, taken apart anew, because Core's place for it serves all connections.
+    // Nothing: a reload has lowered the limits in the meantime. Precondition: it was not left.
+    std::optional<Asked> asked();
+    // What follows in the client's buffer is the body. The head's bytes stay good until the next
+    // read.
+    void leave_head();
+    void route(const wire::Http1RequestHead& head, const RequestTarget& target);
     void forward(const wire::Http1RequestHead& head, const RequestTarget& target,
-                 const std::string* peer, size_t head_size);
+                 const std::string* peer);
+    // The inquiry is decided: forward or refuse. Precondition: inquiry_ is what inquire() got.
+    void inquiry_ended();
+    // What the client is told beside the server's headers; called for each final response.
+    void describe(ForwardedResponse& forwarded);
     void welcome(std::string_view host, const std::string* peer);
     void refuse(uint16_t status, std::string_view sentence);
     void answer(uint16_t status, std::string_view content_type, std::string_view body);
@@ -83,8 +102,15 @@ class Exchange final : public StreamHandler {
     void repeat();
     void release_server();
     void end_server();
+    void begin_try();
+    void end_try(RequestOutcome outcome, uint16_t status = 0);
 
     // exchange.cc: bytes
+    // Waits for it; inquiry_ended() afterwards.
+    void inquire(std::unique_ptr<Inquiry> inquiry);
+    bool pump_inquiry(size_t& budget);
+    void note_response(uint16_t status);
+    void record() const;
     bool pump_upload(size_t& budget);
     bool read_client();
     bool pump_download(size_t& budget);
@@ -99,15 +125,31 @@ class Exchange final : public StreamHandler {
     Core& core_;
     ClientConnection& client_;
     std::shared_ptr<Site> site_;
+    const contract::RouteConfig* route_ = nullptr;
     Backend* backend_ = nullptr;
+    std::unique_ptr<Inquiry> inquiry_;
     std::unique_ptr<ServerConnection> server_;
     Server* picked_ = nullptr;
     Relay down_;
     wire::Http1HeadScanner scanner_;
+    // What outlives the head for the access log; null: nobody wants it.
+    struct Notes {
+        std::string method;
+        std::string host;
+        std::string path;
+        std::string peer;
+        std::string user;
+    };
+    std::unique_ptr<Notes> notes_;
 
-    Instant attempt_at_{};  // when the connection to the server was begun
-    Instant moved_at_{};    // when a byte moved last, in either direction
+    Instant begun_at_{};
+    Instant response_at_{};  // when the final response's head was written
+    Instant attempt_at_{};   // when the connection to the server was begun
+    Instant moved_at_{};     // when a byte moved last, in either direction
     BodyFraming request_body_;
+    uint32_t head_size_ = 0;  // of the request's head while it is still in the client's buffer
+    uint32_t tries_ = 0;
+    uint16_t status_ = 0;  // of the final response
 
     // Servers that could not be connected to. Three: when so many are dead, waiting for more of
     // them costs the client more than it may gain.
@@ -119,6 +161,7 @@ class Exchange final : public StreamHandler {
     Download download_ = Download::kAwaiting;
     Result result_ = Result::kWaiting;
     bool over_ = false;
+    bool trying_ = false;      // the picked server knows of this request
     bool client_old_ = false;  // HTTP/1.0
     bool to_head_ = false;
     bool idempotent_ = false;

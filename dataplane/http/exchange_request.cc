@@ -39,18 +39,36 @@ void Exchange::begin(Bytes head) {
     keep_client_ = !framing->close;
     expects_continue_ = framing->expects_continue;
     request_body_ = framing->body;
-    // The views of the head stay good: nothing moves in the buffer before the next read.
-    client_.upload().skip_raw(head.size());
-    client_.upload().begin_body(request_body_, request_body_.kind == BodyKind::kChunked);
-    route(*request, *target, head.size());
+    head_size_ = static_cast<uint32_t>(head.size());
+    if (core_.access_log != nullptr) {
+        notes_ = std::make_unique<Notes>();
+        notes_->method = request->method;
+        notes_->host = target->authority.host;
+        notes_->path = target->sent;
+    }
+    route(*request, *target);
 }
 
-void Exchange::route(const wire::Http1RequestHead& head, const RequestTarget& target,
-                     size_t head_size) {
-    const auto found = site_->routes.match(target.authority.host, target.path,
-                                           {.method = head.method,
-                                            .fields = head.fields,
-                                            .client = client_.facts().remote.address});
+std::optional<Exchange::Asked> Exchange::asked() {
+    const auto request =
+        wire::parse_request_head(client_.upload().raw().first(head_size_), core_.fields);
+    if (!request) return std::nullopt;
+    const auto target = read_target(*request, core_.target);
+    if (!target) return std::nullopt;
+    return Asked{*request, *target};
+}
+
+void Exchange::leave_head() {
+    if (head_size_ == 0) return;
+    client_.upload().skip_raw(head_size_);
+    client_.upload().begin_body(request_body_, request_body_.kind == BodyKind::kChunked);
+    head_size_ = 0;
+}
+
+void Exchange::route(const wire::Http1RequestHead& head, const RequestTarget& target) {
+    const auto found = site_->routes.match(
+        target.authority.host, target.path,
+        {.method = head.method, .fields = head.fields, .client = client_.facts().remote.address});
     if (!found) {
         if (found.error() == RouteTable::Miss::kAmbiguous)
             return refuse(Http1Fault::kPathAmbiguous);
@@ -58,20 +76,23 @@ void Exchange::route(const wire::Http1RequestHead& head, const RequestTarget& ta
     }
     ++site_->route_requests[*found];
     const contract::RouteConfig& route = site_->snapshot->routes[*found];
+    route_ = &route;
     const Caller caller = identify(client_.facts(), core_.peers);
+    if (notes_ != nullptr && caller.peer != nullptr) notes_->peer = *caller.peer;
     if (!may_pass(route.auth, caller))
         return refuse(403, "only devices of the tunnel may use this address");
     backend_ = &site_->backends[route.backend];
     if (!pick_server()) return refuse(503, "no server takes requests for this address");
     if (picked_->config().kind == contract::ServerKind::kWelcome) {
-        ++picked_->requests;
+        begin_try();
+        end_try(RequestOutcome::kAnswered, 200);
         return welcome(target.authority.host, caller.peer);
     }
-    forward(head, target, caller.peer, head_size);
+    forward(head, target, caller.peer);
 }
 
 void Exchange::forward(const wire::Http1RequestHead& head, const RequestTarget& target,
-                       const std::string* peer, size_t head_size) {
+                       const std::string* peer) {
     const ForwardedRequest forwarded{
         .path = target.sent,
         .query = target.query,
@@ -83,11 +104,22 @@ void Exchange::forward(const wire::Http1RequestHead& head, const RequestTarget& 
         .peer = peer != nullptr ? std::string_view(*peer) : std::string_view(),
     };
     Relay& up = client_.upload();
-    wire::Http1HeadWriter writer(up.lease_head(core_.buffers, head_size + BufferPool::kHeadGrowth));
+    wire::Http1HeadWriter writer(
+        up.lease_head(core_.buffers, head_size_ + BufferPool::kHeadGrowth));
     write_request(head, forwarded, writer);
     if (!writer.ok()) return refuse(Http1Fault::kHeadTooLarge);
     up.set_head(writer.size(), true);
+    leave_head();
     connect(false);
+}
+
+void Exchange::inquiry_ended() {
+    inquiry_.reset();
+    refuse(503, "it cannot be decided who may pass");
+}
+
+void Exchange::describe(ForwardedResponse& forwarded) {
+    forwarded.date = core_.date.text(core_.now.wall);
 }
 
 void Exchange::welcome(std::string_view host, const std::string* peer) {
@@ -118,8 +150,11 @@ void Exchange::refuse(uint16_t status, std::string_view sentence) {
 }
 
 void Exchange::answer(uint16_t status, std::string_view content_type, std::string_view body) {
+    leave_head();
+    inquiry_.reset();
     upload_ = Upload::kAbandoned;
     download_ = Download::kOwnAnswer;
+    note_response(status);
     moved_at_ = core_.now.mono;
     // A body that was not read to its end would be taken for the next request. Even one that may be
     // here already: the answer must not depend on how the bytes happened to be split.

@@ -11,7 +11,7 @@ bool Exchange::pick_server() {
         const auto end = tried_.begin() + tried_count_;
         return std::find(tried_.begin(), end, index) == end &&
                (tried_count_ == 0 ||
-                backend_->servers[index]->config().kind == contract::ServerKind::kHttp);
+                backend_->servers[index]->config().kind != contract::ServerKind::kWelcome);
     };
     auto index = backend_->balancer.pick([&](uint32_t candidate) {
         return untried(candidate) && !backend_->servers[candidate]->avoided(core_.now);
@@ -26,8 +26,8 @@ bool Exchange::pick_server() {
 
 // The picked server cannot be connected to: the next one, if there is one.
 bool Exchange::next_server() {
-    ++picked_->failures;
-    picked_->connect_failed(core_.now);
+    server_.reset();
+    end_try(RequestOutcome::kNotReached);
     tried_[tried_count_++] = picked_index_;
     return tried_count_ < tried_.size() && pick_server();
 }
@@ -44,6 +44,7 @@ std::unique_ptr<ServerConnection> Exchange::take_idle() {
 void Exchange::connect(bool fresh) {
     for (;;) {
         if (!fresh) server_ = take_idle();
+        begin_try();
         if (server_ == nullptr) {
             if (auto stream = core_.connector.connect(picked_->config().address))
                 server_ = std::make_unique<ServerConnection>(*picked_, std::move(stream));
@@ -52,7 +53,6 @@ void Exchange::connect(bool fresh) {
         if (!next_server()) return give_up(502, "no server could be reached");
         fresh = false;
     }
-    ++picked_->requests;
     server_->stream().set_handler(this);
     upload_ = Upload::kGoing;
     connected_ = server_->reused();
@@ -82,18 +82,17 @@ void Exchange::repeat() {
 // The connection broke or ended before a response's head was complete.
 void Exchange::server_failed() {
     if (!connected_) {
-        end_server();
         if (!next_server()) return give_up(502, "no server could be reached");
         client_.upload().rewind_head();
         return connect(false);
     }
     if (down_.raw().empty() && may_repeat()) return repeat();
-    ++picked_->failures;
+    end_try(RequestOutcome::kBroke);
     give_up(502, "the server ended the connection without an answer");
 }
 
 void Exchange::server_misbehaved() {
-    ++picked_->failures;
+    end_try(RequestOutcome::kBroke);
     give_up(502, "the server's answer is not valid HTTP");
 }
 
@@ -110,6 +109,7 @@ void Exchange::give_up(uint16_t status, std::string_view sentence) {
 // doubt.
 void Exchange::release_server() {
     if (server_ == nullptr) return;
+    end_try(RequestOutcome::kAnswered, status_);
     const bool clean =
         server_reusable_ && upload_ == Upload::kDone && down_.raw().empty() && server_->is_silent();
     if (clean) picked_->give_back(std::move(server_), core_.now);
@@ -117,7 +117,20 @@ void Exchange::release_server() {
 }
 
 void Exchange::end_server() {
+    end_try(RequestOutcome::kGivenUp);  // unless it ended by something else before
     server_.reset();
+}
+
+void Exchange::begin_try() {
+    trying_ = true;
+    ++tries_;
+    picked_->request_began();
+}
+
+void Exchange::end_try(RequestOutcome outcome, uint16_t status) {
+    if (!trying_) return;
+    trying_ = false;
+    picked_->request_ended(outcome, status, core_.now);
 }
 
 }  // namespace sluice::http

@@ -70,6 +70,10 @@ void Proxy::drain(Now now) {
     }
 }
 
+void Proxy::set_access_log(AccessLog* log) {
+    impl_->core.access_log = log;
+}
+
 void Proxy::set_now(Now now) {
     impl_->core.now = now;
 }

@@ -24,6 +24,7 @@
 #include "dataplane/base/timer_wheel.h"
 #include "dataplane/contract/report.h"
 #include "dataplane/contract/snapshot.h"
+#include "dataplane/http/access_log.h"
 
 namespace sluice::http {
 
@@ -34,6 +35,7 @@ struct ClientFacts {
     bool encrypted = true;  // X-Forwarded-Proto
     // The connection was accepted by a socket bound to the tunnel's interface.
     bool through_tunnel = false;
+    uint8_t http_major = 1;  // what the client speaks
 };
 
 // Who stands behind an inner address, by the peer table as it is now. Asked for each request, so
@@ -75,6 +77,9 @@ class Proxy {
 
     // No new requests: idle connections close now, the others after the request in progress.
     void drain(Now now);
+
+    // Is told of each request that ends from now on; null: nobody is. Outlives the proxy.
+    void set_access_log(AccessLog* log);
 
     // The time, to be told before the handlers of a turn run: streams call the proxy back without
     // it.

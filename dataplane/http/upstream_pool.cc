@@ -56,6 +56,12 @@ void Server::give_back(std::unique_ptr<ServerConnection> connection, Now now) {
     ++pool_.idle_;
 }
 
+void Server::request_ended(RequestOutcome outcome, uint16_t, Now now) {
+    --active_;
+    if (outcome == RequestOutcome::kNotReached) avoid_until_ = now.mono + kAvoid;
+    if (outcome == RequestOutcome::kNotReached || outcome == RequestOutcome::kBroke) ++failures;
+}
+
 void Server::drop(ServerConnection* connection) {
     const auto found =
         std::ranges::find(idle_, connection, &std::unique_ptr<ServerConnection>::get);

@@ -24,6 +24,15 @@ namespace sluice::http {
 class Server;
 class UpstreamPool;
 
+// What became of a request that a server was asked.
+enum class RequestOutcome : uint8_t {
+    kAnswered,    // with a status
+    kNotReached,  // no connection, within its time
+    kBroke,       // broke off, stayed silent for too long, or is not valid HTTP
+    kGivenUp,  // nothing that speaks for or against it: the client went away, or a kept connection
+               // had been closed
+};
+
 class ServerConnection final : public StreamHandler, public Timer {
   public:
     ServerConnection(Server& server, std::unique_ptr<ByteStream> stream);
@@ -63,12 +72,19 @@ class Server {
     void give_back(std::unique_ptr<ServerConnection> connection, Now now);
 
     // A server that does not take connections is asked last for a moment.
-    void connect_failed(Now now) { avoid_until_ = now.mono + kAvoid; }
     void connect_succeeded() { avoid_until_ = Instant::min(); }
     bool avoided(Now now) const { return now.mono < avoid_until_; }
 
     // No snapshot that is served names it any more.
     void retire();
+
+    // For each request that it is asked, each try by itself. `status`: kAnswered.
+    void request_began() {
+        ++requests;
+        ++active_;
+    }
+    void request_ended(RequestOutcome outcome, uint16_t status, Now now);
+    uint32_t active() const { return active_; }
 
     size_t idle() const { return idle_.size(); }
     const std::string& backend() const { return backend_; }
@@ -89,6 +105,7 @@ class Server {
     contract::ServerConfig config_;
     std::vector<std::unique_ptr<ServerConnection>> idle_;
     Instant avoid_until_ = Instant::min();
+    uint32_t active_ = 0;
     bool retired_ = false;
 };
 
