@@ -209,7 +209,8 @@ Instant ClientConnection::due() const {
     const contract::HttpLimits& limits = core_.site->snapshot->limits;
     switch (phase_) {
         case Phase::kHead: {
-            const bool idle = upload_.raw().empty() && handshake_done();
+            if (!handshake_done()) return phase_since_ + limits.handshake_timeout;
+            const bool idle = upload_.raw().empty();
             return phase_since_ + (idle ? limits.idle_timeout : limits.head_timeout);
         }
         case Phase::kExchange:
