@@ -52,10 +52,21 @@ struct Listener {
     Located<std::string> name;
     Located<Endpoint> address;
     Located<contract::ListenerScope> scope{contract::ListenerScope::kAny, {}};
+    Located<contract::ListenerProtocol> protocol{contract::ListenerProtocol::kHttps, {}};
+    Located<uint16_t> redirect_to_https{0, {}};  // 0: no
+    std::vector<Located<IpPrefix>> proxy_protocol_from;
+};
+
+// Who vouches for client certificates; a path that was not written is empty.
+struct ClientCa {
+    Located<std::string> ca_file;
+    Located<std::string> crl_file;
 };
 
 struct Tls {
     Located<uint16_t> min_version{0x0303, {}};
+    Located<contract::Wanted> ktls{contract::Wanted::kAuto, {}};
+    ClientCa client_ca;
 };
 
 struct Certificate {
@@ -63,6 +74,25 @@ struct Certificate {
     std::vector<Located<std::string>> hosts;
     Located<std::string> cert_file;
     Located<std::string> key_file;
+    Located<std::string> ocsp_file;  // empty: none
+};
+
+// A server of a backend, or of a forward-auth service.
+struct Server {
+    contract::ServerConfig settings;  // all of it but `tls`, which files.h makes
+    Position at;                      // of its url
+    Located<std::string> ca_file;     // these five only with https; empty: not written
+    Located<std::string> server_name;
+    Located<bool> verify{true, {}};
+    Located<std::string> cert_file;
+    Located<std::string> key_file;
+};
+
+struct ForwardAuth {
+    Position at;
+    Located<std::string> name;
+    std::optional<Server> server;          // unset: it could not be read
+    contract::ForwardAuthConfig settings;  // all of it but `name` and `backend`
 };
 
 struct Route {
@@ -70,17 +100,35 @@ struct Route {
     Located<std::string> name;
     std::vector<Located<std::string>> hosts;
     Located<std::string> path_prefix{"/", {}};  // empty: it could not be read
+    std::optional<Located<std::string>> path;   // set: instead of path_prefix
+    std::vector<std::string> methods;
+    std::vector<contract::HeaderMatch> headers;
+    std::vector<Located<IpPrefix>> clients;
+    std::optional<Located<int32_t>> priority;
+
     // Unset: it could not be read.
     std::optional<Located<contract::AuthMode>> auth;
+    Located<std::string> forward_auth;              // empty: none
+    ClientCa client_ca;                             // of the route itself
+    contract::ClientCertificatePolicy certificate;  // the lists; `trust` means nothing here
+    Position certificate_at;                        // of the first of these lists
+    std::optional<contract::RateLimit> rate_limit;
+    std::optional<uint64_t> body_bytes_max;
+
+    std::optional<contract::Redirect> redirect;
+    Located<std::string> strip_prefix;  // empty: none
+    std::string add_prefix;
+    contract::HeaderEdits request_headers;
+    contract::HeaderEdits response_headers;
+    uint32_t retries = 0;
     Located<std::string> backend;
 };
 
 struct Backend {
     Position at;
     Located<std::string> name;
-    Located<Duration> connect_timeout{contract::BackendConfig{}.connect_timeout, {}};
-    Located<Duration> response_timeout{contract::BackendConfig{}.response_timeout, {}};
-    std::vector<Located<contract::ServerConfig>> servers;
+    contract::BackendConfig settings;  // all of it but `name` and `servers`
+    std::vector<Server> servers;
     size_t servers_written = 0;  // also those that could not be read
 };
 
@@ -110,12 +158,15 @@ struct Config {
     std::vector<Listener> listeners;
     Tls tls;
     std::vector<Certificate> certificates;
+    std::vector<ForwardAuth> forward_auths;
     std::vector<Route> routes;
     std::vector<Backend> backends;
     Offloads offloads;
     contract::HttpLimits limits;
     Located<std::string> socket{"/run/sluice/control.sock", {}};
     LogLevel log_level = LogLevel::kInfo;
+    // "off", "stdout", or the absolute path of a file.
+    Located<std::string> access_log{"off", {}};
 };
 
 }  // namespace sluice::config

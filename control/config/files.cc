@@ -9,11 +9,13 @@
 #include <chrono>
 #include <cstring>
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <utility>
 
 #include "control/config/certificate_files.h"
 #include "control/config/text_forms.h"
+#include "control/config/trust_files.h"
 #include "dataplane/base/check.h"
 
 namespace sluice::config {
@@ -24,6 +26,10 @@ namespace {
 constexpr size_t kKeyFileBytesMax = 4096;
 // A chain of ten certificates with large keys has 30 KiB.
 constexpr size_t kPemFileBytesMax = 1024 * 1024;
+// 40 bytes for each revoked certificate: a list of 300,000, with the room that PEM takes.
+constexpr size_t kTrustFileBytesMax = 16 * 1024 * 1024;
+// One certificate's response has some 500 bytes, with the responder's own certificates 5 KiB.
+constexpr size_t kOcspFileBytesMax = 64 * 1024;
 
 class Descriptor {
   public:
@@ -135,6 +141,17 @@ class FileReader {
         for (const Certificate& certificate : config_.certificates) {
             files_.certificates.push_back(read_certificate(certificate));
         }
+        for (const Backend& backend : config_.backends) {
+            std::vector<ServerTlsFiles>& servers = files_.backends.emplace_back();
+            for (const Server& server : backend.servers)
+                servers.push_back(read_server(server));
+        }
+        for (const ForwardAuth& service : config_.forward_auths) {
+            files_.forward_auths.push_back(service.server ? read_server(*service.server)
+                                                          : ServerTlsFiles{});
+        }
+        for (const Route& route : config_.routes)
+            files_.route_trusts.push_back(read_trust(route));
         return std::move(files_);
     }
 
@@ -191,7 +208,106 @@ class FileReader {
             }
         }
         result.certificate_pem = std::move(*cert);
+        result.ocsp_response = read_ocsp(certificate);
         return result;
+    }
+
+    // Without it clients ask the responder themselves, so that none is better than a wrong one.
+    std::string read_ocsp(const Certificate& certificate) {
+        if (certificate.ocsp_file.value.empty()) return {};
+        const std::string path = resolved_path(config_, certificate.ocsp_file.value);
+        auto response = read_file(path, kOcspFileBytesMax);
+        const std::string fault = response ? ocsp_fault(*response, now_) : response.error().message;
+        if (fault.empty()) return std::move(*response);
+        diagnostics_.warning(
+            certificate.ocsp_file.at,
+            (response ? in_quotes(path) + " " + fault : fault) + "; until then nothing is stapled");
+        return {};
+    }
+
+    ServerTlsFiles read_server(const Server& server) {
+        ServerTlsFiles result;
+        if (!server.ca_file.value.empty()) {
+            const std::string path = resolved_path(config_, server.ca_file.value);
+            result.ca_pem = read_pem(path, server.ca_file.at);
+            // A server's own self-signed certificate may stand here, which is none of a CA.
+            const auto facts = inspect_certificate(result.ca_pem, {});
+            if (!result.ca_pem.empty() && !facts) {
+                diagnostics_.error(server.ca_file.at,
+                                   in_quotes(path) + " " + facts.error().message);
+            }
+        }
+        if (server.cert_file.value.empty() || server.key_file.value.empty()) return result;
+        const std::string cert_path = resolved_path(config_, server.cert_file.value);
+        const std::string key_path = resolved_path(config_, server.key_file.value);
+        result.certificate_pem = read_pem(cert_path, server.cert_file.at);
+        result.private_key_pem = SecretText(read_pem(key_path, server.key_file.at));
+        if (result.certificate_pem.empty() || result.private_key_pem.text().empty()) return result;
+        warn_if_open_to_others(key_path, server.key_file.at, diagnostics_);
+        const auto facts = inspect_certificate(result.certificate_pem, {});
+        if (!facts) {
+            diagnostics_.error(server.cert_file.at,
+                               in_quotes(cert_path) + " " + facts.error().message);
+            return result;
+        }
+        const std::string fault = key_fault(result.certificate_pem, result.private_key_pem.text());
+        if (!fault.empty()) {
+            diagnostics_.error(server.key_file.at, in_quotes(key_path) + " " + fault);
+        }
+        return result;
+    }
+
+    std::string read_pem(const std::string& path, Position at) {
+        auto text = read_file(path, kPemFileBytesMax);
+        if (text) return std::move(*text);
+        diagnostics_.error(at, text.error().message);
+        return {};
+    }
+
+    std::optional<uint32_t> read_trust(const Route& route) {
+        if (!route.auth || route.auth->value != contract::AuthMode::kMtlsStrict) return {};
+        const ClientCa& common = config_.tls.client_ca;
+        const bool own = !route.client_ca.ca_file.value.empty();
+        const Located<std::string>& ca = own ? route.client_ca.ca_file : common.ca_file;
+        if (ca.value.empty()) return {};
+        Located<std::string> crl = route.client_ca.crl_file;
+        // The common list says nothing of what another CA has revoked.
+        if (crl.value.empty() && ca.value == common.ca_file.value) crl = common.crl_file;
+        const auto [place, fresh] =
+            trust_index_.emplace(std::pair(ca.value, crl.value), files_.trusts.size());
+        if (fresh) files_.trusts.push_back(make_trust(ca, crl));
+        return static_cast<uint32_t>(place->second);
+    }
+
+    TrustFiles make_trust(const Located<std::string>& ca, const Located<std::string>& crl) {
+        TrustFiles trust;
+        trust.name = ca.value;
+        trust.crl_wanted = !crl.value.empty();
+        if (trust.crl_wanted) trust.name += " with " + crl.value;
+        const auto read = [this, &trust](const Located<std::string>& file, std::string& into,
+                                         auto find_fault) {
+            const std::string path = resolved_path(config_, file.value);
+            auto text = read_file(path, kTrustFileBytesMax);
+            if (!text) {
+                trust.fault = text.error().message;
+            } else if (std::string fault = find_fault(*text); !fault.empty()) {
+                trust.fault = in_quotes(path) + " " + fault;
+            } else {
+                into = std::move(*text);
+                return true;
+            }
+            diagnostics_.warning(file.at,
+                                 trust.fault + "; until then the routes that need it answer 503");
+            return false;
+        };
+        const bool known = read(ca, trust.anchors_pem,
+                                [this](std::string_view pem) { return anchors_fault(pem, now_); });
+        if (known && trust.crl_wanted) {
+            read(crl, trust.crl_pem, [this, &trust](std::string_view pem) {
+                return crl_fault(pem, trust.anchors_pem, now_);
+            });
+        }
+        return trust;
     }
 
     bool judge(const Certificate& certificate, const std::string& path, std::string_view pem,
@@ -234,6 +350,8 @@ class FileReader {
     WallTime now_;
     Diagnostics& diagnostics_;
     Files files_;
+    // Files of a CA and its list, to the index in Files::trusts.
+    std::map<std::pair<std::string, std::string>, size_t> trust_index_;
 };
 
 }  // namespace

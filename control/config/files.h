@@ -3,7 +3,9 @@
 // workers never do it.
 #pragma once
 
+#include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -46,22 +48,45 @@ class SecretText {
 struct CertificateFiles {
     std::string certificate_pem;  // leaf first
     SecretText private_key_pem;
+    std::string ocsp_response;  // DER; empty: none
     WallTime not_after{};
+};
+
+// What a server's certificate is checked against, and what it is shown.
+struct ServerTlsFiles {
+    std::string ca_pem;
+    std::string certificate_pem;
+    SecretText private_key_pem;
+};
+
+// A CA of client certificates, and its revocation list.
+struct TrustFiles {
+    std::string name;  // of the files, as written, for people
+    std::string anchors_pem;
+    std::string crl_pem;
+    bool crl_wanted = false;
+    std::string fault;  // non-empty: it cannot be used, and why
 };
 
 struct Files {
     Secret<32> private_key;
-    contract::Key public_key{};                  // of private_key
-    std::vector<Secret<32>> preshared_keys;      // one for each peer; zero: none
-    std::vector<CertificateFiles> certificates;  // one for each of Config::certificates
+    contract::Key public_key{};                         // of private_key
+    std::vector<Secret<32>> preshared_keys;             // one for each peer; zero: none
+    std::vector<CertificateFiles> certificates;         // one for each of Config::certificates
+    std::vector<std::vector<ServerTlsFiles>> backends;  // one for each server of each backend
+    std::vector<ServerTlsFiles> forward_auths;          // one for each of Config::forward_auths
+    std::vector<TrustFiles> trusts;                     // none twice
+    // For each of Config::routes: the index of its trust, if it asks for client certificates.
+    std::vector<std::optional<uint32_t>> route_trusts;
 };
 
 // The path that a name in the file stands for: itself, or below the file's folder.
 std::string resolved_path(const Config& config, const std::string& path);
 
 // Reports every file that cannot be read, does not hold what it should, does not fit its
-// counterpart, or has run out. A private key file that does not exist is passed over: `run` makes
-// it first (make_private_key), and `check` may not.
+// counterpart, or has run out. What concerns client certificates is reported as a warning: it
+// closes the routes that need it, and no other (TrustFiles::fault). A private key file that does
+// not exist is passed over: `run` makes it first (make_private_key), and `check` may not.
 Files read_files(const Config& config, WallTime now, Diagnostics& diagnostics);
 
 // Makes the private key file if there is none: 0600, never half written, in folders made as needed.

@@ -39,46 +39,109 @@ constexpr auto kKeys = std::to_array<Key>({
     {"listeners.name", Kind::kText},
     {"listeners.address", Kind::kText},
     {"listeners.scope", Kind::kText},
+    {"listeners.protocol", Kind::kText},
+    {"listeners.redirect_to_https", Kind::kBooleanOrInteger},
+    {"listeners.proxy_protocol_from", Kind::kTexts},
 
     {"tls", Kind::kTable},
     {"tls.min_version", Kind::kText},
     {"tls.ktls", Kind::kText},
-    {"tls.client_ca_file", Kind::kText, "client certificates"},
-    {"tls.client_crl_file", Kind::kText, "client certificates"},
+    {"tls.client_ca_file", Kind::kText},
+    {"tls.client_crl_file", Kind::kText},
 
     {"certificates", Kind::kTables},
     {"certificates.hosts", Kind::kTexts},
     {"certificates.cert_file", Kind::kText},
     {"certificates.key_file", Kind::kText},
+    {"certificates.ocsp_file", Kind::kText},
     {"certificates.source", Kind::kText, "certificates from a CA"},
 
-    {"forward_auth", Kind::kTables, "forward-auth"},
+    {"forward_auth", Kind::kTables},
     {"forward_auth.name", Kind::kText},
     {"forward_auth.address", Kind::kText},
+    {"forward_auth.ca_file", Kind::kText},
     {"forward_auth.response_headers", Kind::kTexts},
+    {"forward_auth.request_headers", Kind::kTexts},
+    {"forward_auth.response_cookies", Kind::kTexts},
+    {"forward_auth.signin_url", Kind::kText},
+    {"forward_auth.forward_body", Kind::kInteger},
+    {"forward_auth.preserve_method", Kind::kBoolean},
+    {"forward_auth.answer_bytes", Kind::kInteger},
+    {"forward_auth.timeout", Kind::kText},
 
     {"routes", Kind::kTables},
     {"routes.name", Kind::kText},
     {"routes.hosts", Kind::kTexts},
     {"routes.path_prefix", Kind::kText},
+    {"routes.path", Kind::kText},
+    {"routes.methods", Kind::kTexts},
+    {"routes.headers", Kind::kHeaders},
+    {"routes.clients", Kind::kTexts},
+    {"routes.priority", Kind::kInteger},
     {"routes.auth", Kind::kText},
-    {"routes.forward_auth", Kind::kText, "forward-auth"},
-    {"routes.client_ca_file", Kind::kText, "client certificates"},
+    {"routes.forward_auth", Kind::kText},
+    {"routes.client_ca_file", Kind::kText},
+    {"routes.client_crl_file", Kind::kText},
+    {"routes.client_uris", Kind::kTexts},
+    {"routes.client_dns", Kind::kTexts},
+    {"routes.client_emails", Kind::kTexts},
+    {"routes.client_serials", Kind::kTexts},
+    {"routes.rate_limit", Kind::kTable},
+    {"routes.rate_limit.requests", Kind::kInteger},
+    {"routes.rate_limit.per", Kind::kText},
+    {"routes.rate_limit.burst", Kind::kInteger},
+    {"routes.rate_limit.each", Kind::kText},
+    {"routes.body_bytes", Kind::kInteger},
+    {"routes.retries", Kind::kInteger},
+    {"routes.redirect", Kind::kTable},
+    {"routes.redirect.scheme", Kind::kText},
+    {"routes.redirect.host", Kind::kText},
+    {"routes.redirect.port", Kind::kInteger},
+    {"routes.redirect.path", Kind::kText},
+    {"routes.redirect.status", Kind::kInteger},
+    {"routes.strip_prefix", Kind::kText},
+    {"routes.add_prefix", Kind::kText},
+    {"routes.request_headers", Kind::kTable},
+    {"routes.request_headers.set", Kind::kHeaders},
+    {"routes.request_headers.remove", Kind::kTexts},
+    {"routes.response_headers", Kind::kTable},
+    {"routes.response_headers.set", Kind::kHeaders},
+    {"routes.response_headers.remove", Kind::kTexts},
     {"routes.backend", Kind::kText},
 
     {"backends", Kind::kTables},
     {"backends.name", Kind::kText},
     {"backends.balance", Kind::kText},
+    {"backends.protocol", Kind::kText},
+    {"backends.pass_host", Kind::kBoolean},
     {"backends.connect_timeout", Kind::kText},
     {"backends.response_timeout", Kind::kText},
+    {"backends.idle_timeout", Kind::kText},
+    {"backends.sticky", Kind::kBooleanOrTable},
+    {"backends.sticky.name", Kind::kText},
+    {"backends.sticky.secure", Kind::kBoolean},
+    {"backends.sticky.http_only", Kind::kBoolean},
+    {"backends.sticky.same_site", Kind::kText},
+    {"backends.sticky.max_age", Kind::kText},
+    {"backends.health", Kind::kTable},
+    {"backends.health.path", Kind::kText},
+    {"backends.health.host", Kind::kText},
+    {"backends.health.interval", Kind::kText},
+    {"backends.health.timeout", Kind::kText},
+    {"backends.health.healthy_after", Kind::kInteger},
+    {"backends.health.unhealthy_after", Kind::kInteger},
+    {"backends.ejection", Kind::kTable},
+    {"backends.ejection.failures", Kind::kInteger},
+    {"backends.ejection.rest", Kind::kText},
+    {"backends.ejection.slow_start", Kind::kText},
     {"backends.servers", Kind::kTables},
     {"backends.servers.url", Kind::kText},
     {"backends.servers.weight", Kind::kInteger},
-    {"backends.servers.ca_file", Kind::kText, "https backends"},
-    {"backends.health", Kind::kTable, "health checks"},
-    {"backends.health.path", Kind::kText},
-    {"backends.health.interval", Kind::kText},
-    {"backends.health.timeout", Kind::kText},
+    {"backends.servers.ca_file", Kind::kText},
+    {"backends.servers.server_name", Kind::kText},
+    {"backends.servers.verify", Kind::kBoolean},
+    {"backends.servers.cert_file", Kind::kText},
+    {"backends.servers.key_file", Kind::kText},
 
     {"offloads", Kind::kTable},
     {"offloads.udp_gso", Kind::kSwitch},
@@ -96,6 +159,10 @@ constexpr auto kKeys = std::to_array<Key>({
     {"limits.idle_timeout", Kind::kText},
     {"limits.progress_timeout", Kind::kText},
     {"limits.connections", Kind::kInteger},
+    {"limits.handshake_timeout", Kind::kText},
+    {"limits.connections_per_client", Kind::kInteger},
+    {"limits.handshakes_per_client", Kind::kInteger},
+    {"limits.streams", Kind::kInteger},
 
     {"dpdk", Kind::kTable, "DPDK"},
     {"dpdk.devices", Kind::kTexts},
@@ -130,6 +197,12 @@ std::string_view wanted(Kind kind) {
             return "a string or a whole number";
         case Kind::kSwitch:
             return "\"auto\", true or false";
+        case Kind::kBooleanOrInteger:
+            return "true, false or a whole number";
+        case Kind::kBooleanOrTable:
+            return "true, false or a table";
+        case Kind::kHeaders:
+            return "a table of header names, such as { x-team = \"blue\" }";
     }
     return "another type";
 }
@@ -213,7 +286,8 @@ void check_entry(const Entry& entry, const Key& key, Diagnostics& diagnostics) {
                                         std::string(key.not_yet) +
                                         ") is not built into this version; remove it");
     }
-    if (const Table* const table = entry.value.table()) {
+    const Table* const table = entry.value.table();
+    if (table != nullptr && key.kind != Kind::kHeaders) {
         check_table(*table, key.path, diagnostics);
     }
     if (key.kind == Kind::kTables) {
@@ -278,6 +352,12 @@ bool fits(const Value& value, Kind kind) {
             return value.text() != nullptr || value.integer() != nullptr;
         case Kind::kSwitch:
             return value.text() != nullptr || value.boolean() != nullptr;
+        case Kind::kBooleanOrInteger:
+            return value.boolean() != nullptr || value.integer() != nullptr;
+        case Kind::kBooleanOrTable:
+            return value.boolean() != nullptr || value.table() != nullptr;
+        case Kind::kHeaders:
+            return value.table() != nullptr;
     }
     return false;
 }

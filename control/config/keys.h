@@ -20,6 +20,9 @@ enum class Kind : uint8_t {
     kBoolean,        //
     kTextOrInteger,  //
     kSwitch,         // "auto", true or false
+    kBooleanOrInteger,
+    kBooleanOrTable,
+    kHeaders,  // a table whose keys are header names: its reader checks what is in it
 };
 
 struct Key {

@@ -46,7 +46,18 @@ void TableReader::path(std::string_view key, Located<std::string>& into) {
 }
 
 void TableReader::duration(std::string_view key, Located<Duration>& into) {
-    parsed(key, parse_duration, into);
+    parsed(key, [](std::string_view text) { return parse_duration(text); }, into);
+}
+
+void TableReader::duration(std::string_view key, Duration& into) {
+    Located<Duration> time{into, {}};
+    duration(key, time);
+    into = time.value;
+}
+
+void TableReader::boolean(std::string_view key, bool& into) {
+    const Value* const value = find(key);
+    if (value != nullptr && value->boolean() != nullptr) into = *value->boolean();
 }
 
 void TableReader::wanted(std::string_view key, Located<contract::Wanted>& into) {

@@ -46,6 +46,7 @@ class TableReader {
     // The name of a file or folder: not empty.
     void path(std::string_view key, Located<std::string>& into);
     void duration(std::string_view key, Located<Duration>& into);
+    void boolean(std::string_view key, bool& into);
     // "auto", true or false.
     void wanted(std::string_view key, Located<contract::Wanted>& into);
 
@@ -97,6 +98,23 @@ class TableReader {
         std::optional<Located<T>> result;
         parsed(key, parse, result);
         if (result) into = std::move(*result);
+    }
+    // A number that nothing is said about later.
+    template <typename Int>
+    void integer(std::string_view key, int64_t low, int64_t high, Int& into) {
+        Located<Int> number{into, {}};
+        integer(key, low, high, number);
+        into = number.value;
+    }
+    void duration(std::string_view key, Duration& into);
+
+    // A list whose places nobody asks for later.
+    template <typename T, typename Parse>
+    void parsed_list(std::string_view key, Parse parse, std::vector<T>& into) {
+        std::vector<Located<T>> items;
+        parsed_list(key, parse, items);
+        for (Located<T>& item : items)
+            into.push_back(std::move(item.value));
     }
     template <typename T, typename Parse>
     void parsed_list(std::string_view key, Parse parse, std::vector<Located<T>>& into) {

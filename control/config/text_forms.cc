@@ -32,13 +32,16 @@ bool is_label(std::string_view label) {
 }  // namespace
 
 Result<Duration> parse_duration(std::string_view text) {
+    return parse_duration(text, std::chrono::hours(24));
+}
+
+Result<Duration> parse_duration(std::string_view text, std::chrono::hours most) {
     static constexpr auto kUnits = std::to_array<std::pair<std::string_view, Duration>>({
         {"ms", std::chrono::milliseconds(1)},
         {"s", std::chrono::seconds(1)},
         {"m", std::chrono::minutes(1)},
         {"h", std::chrono::hours(1)},
     });
-    static constexpr Duration kMost = std::chrono::hours(24);
     int64_t count = 0;
     const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), count);
     const std::string_view unit = text.substr(static_cast<size_t>(end - text.data()));
@@ -47,8 +50,8 @@ Result<Duration> parse_duration(std::string_view text) {
     if (error != std::errc() || found == kUnits.end()) {
         return fail("write a whole number and ms, s, m or h, such as \"250ms\", \"5s\" or \"2m\"");
     }
-    if (count <= 0 || count > kMost / found->second) {
-        return fail("write a duration from \"1ms\" to \"24h\"");
+    if (count <= 0 || count > most / found->second) {
+        return fail("write a duration from \"1ms\" to \"" + std::to_string(most.count()) + "h\"");
     }
     return count * found->second;
 }
@@ -94,6 +97,11 @@ std::string key_text(Bytes key) {
     return text;
 }
 
+Result<std::string> parse_route_host(std::string_view text) {
+    if (text == "*") return std::string(text);
+    return parse_host(text);
+}
+
 Result<std::string> parse_host(std::string_view text) {
     std::string host(text);
     std::transform(host.begin(), host.end(), host.begin(), lower);
@@ -118,63 +126,6 @@ Result<std::string> parse_host(std::string_view text) {
         rest.remove_prefix(dot == std::string_view::npos ? rest.size() : dot + 1);
     }
     return host;
-}
-
-Result<contract::ServerConfig> parse_server_url(std::string_view text) {
-    contract::ServerConfig server;
-    server.url = text;
-    if (text == "builtin:welcome") {
-        server.kind = contract::ServerKind::kWelcome;
-        return server;
-    }
-    if (text.starts_with("https://")) {
-        return fail(
-            "not yet: https backends are not built into this version; "
-            "use \"http://ADDRESS:PORT\"");
-    }
-    static constexpr std::string_view kScheme = "http://";
-    if (!text.starts_with(kScheme)) {
-        return fail("write \"http://ADDRESS:PORT\" or \"builtin:welcome\"");
-    }
-    std::string_view authority = text.substr(kScheme.size());
-    if (authority.ends_with('/')) authority.remove_suffix(1);
-    if (authority.find_first_of("/?#@") != std::string_view::npos) {
-        return fail("a server is an address and a port only; a path or user has no place in it");
-    }
-    std::optional<Endpoint> endpoint = Endpoint::parse(authority);
-    if (!endpoint) endpoint = Endpoint::parse(std::string(authority) + ":80");
-    if (!endpoint) {
-        return fail(
-            "write an IP address and a port, such as \"http://127.0.0.1:8080\" or "
-            "\"http://[::1]:8080\"; names are not resolved");
-    }
-    if (endpoint->port == 0) return fail("port 0 cannot be connected to");
-    server.address = *endpoint;
-    server.host = authority;
-    return server;
-}
-
-std::string path_prefix_fault(std::string_view text) {
-    if (!text.starts_with('/')) return "a path prefix begins with \"/\"";
-    if (text != "/" && text.ends_with('/')) {
-        return "write " + std::string(
-                              "it without the \"/\" at its end; it matches whole segments: "
-                              "\"/a\" means \"/a\" and all below it");
-    }
-    for (const char c : text) {
-        if (static_cast<uint8_t>(c) <= 0x20 || static_cast<uint8_t>(c) >= 0x7f) {
-            return "a path holds only visible ASCII characters; write others as %XX";
-        }
-        if (c == '?' || c == '#') return "a path ends before \"?\" and \"#\"";
-    }
-    if ((std::string(text) + "/").find("//") != std::string::npos && text != "/") {
-        return "an empty segment (\"//\") never matches";
-    }
-    const std::string closed = std::string(text) + "/";
-    if (closed.find("/./") != std::string::npos || closed.find("/../") != std::string::npos) {
-        return "a segment \".\" or \"..\" never matches";
-    }
-    return {};
 }
 
 std::string interface_fault(std::string_view text) {

@@ -55,9 +55,11 @@ void check_promises(const Config& config) {
     }
     for (const Route& route : config.routes) {
         SLUICE_CHECK(route.auth && route.path_prefix.value.starts_with('/'));
-        SLUICE_CHECK(std::any_of(
-            config.backends.begin(), config.backends.end(),
-            [&](const Backend& backend) { return backend.name.value == route.backend.value; }));
+        SLUICE_CHECK(route.redirect || std::any_of(config.backends.begin(), config.backends.end(),
+                                                   [&](const Backend& backend) {
+                                                       return backend.name.value ==
+                                                              route.backend.value;
+                                                   }));
     }
     for (const Backend& backend : config.backends) {
         SLUICE_CHECK(!backend.name.value.empty());
