@@ -19,7 +19,11 @@ class Socket final : public ByteStream, private Watcher {
     static Result<std::unique_ptr<ByteStream>> connect(EngineCore& engine, const Endpoint& to);
     ~Socket() override;
 
-    void set_handler(StreamHandler* handler) override { handler_ = handler; }
+    void set_handler(StreamHandler* handler) override {
+        handler_ = handler;
+        // Who takes over a stream may want to know how it stands at this moment.
+        drained_ = false;
+    }
     IoResult read(MutableBytes into) override;
     IoResult write(std::span<const Bytes> pieces) override;
     bool flush() override;
@@ -61,6 +65,8 @@ class Socket final : public ByteStream, private Watcher {
     StreamHandler* handler_ = nullptr;
     SlotId id_ = kNoSlot;
     State state_;
+    bool drained_ = false;  // nothing more can be there before the next event
+    bool ending_ = false;   // the far end's FIN, or an error, has been told
     bool shutdown_when_connected_ = false;
     bool shutdown_when_sent_ = false;
     bool looks_again_ = false;  // a call of on_ready(0) has been asked for
