@@ -4,6 +4,7 @@
 
 #include "dataplane/base/check.h"
 #include "dataplane/http/exchange.h"
+#include "dataplane/http/http2_connection.h"
 
 namespace sluice::http {
 
@@ -22,7 +23,7 @@ ClientConnection::ClientConnection(Core& core, std::unique_ptr<ByteStream> strea
 
 ClientConnection::~ClientConnection() {
     if (exchange_ != nullptr) core_.exchanges.destroy(exchange_);
-    stream_->set_handler(nullptr);
+    if (stream_ != nullptr) stream_->set_handler(nullptr);
     (previous != nullptr ? previous->next : core_.first) = next;
     if (next != nullptr) next->previous = previous;
     leave_pending();
@@ -86,6 +87,7 @@ ClientConnection::Step ClientConnection::step(size_t& budget) {
 
 ClientConnection::Step ClientConnection::read_head(size_t& budget) {
     if (budget == 0) return Step::kYield;
+    if (maybe_http2_ && hand_over()) return Step::kGone;
     switch (scanner_.scan(upload_.raw(), wire::Http1Kind::kRequest, core_.head_limits)) {
         case wire::Http1HeadScanner::Result::kComplete:
             budget -= std::min(budget, kRequestCost);
@@ -100,7 +102,7 @@ ClientConnection::Step ClientConnection::read_head(size_t& budget) {
             break;
     }
     const bool head_begun = !upload_.raw().empty();
-    if (core_.draining && !head_begun) {
+    if ((core_.draining || stream_->worn_out()) && !head_begun) {
         begin_farewell();
         return Step::kGoOn;
     }
@@ -128,6 +130,23 @@ ClientConnection::Step ClientConnection::read_head(size_t& budget) {
     SLUICE_CHECK(false);
 }
 
+// HTTP/2 begins by what TLS has settled or, without TLS, by how the client begins (RFC 9113 section
+// 3). True: this connection has given its stream away.
+bool ClientConnection::hand_over() {
+    const Bytes begun = upload_.raw();
+    const TlsFacts* const tls = stream_->tls_facts();
+    maybe_http2_ = facts_.http_major == 1 && (tls == nullptr || !tls->done || tls->alpn == "h2");
+    if (!maybe_http2_ || (tls != nullptr && !tls->done)) return false;
+    if (tls == nullptr) {
+        constexpr std::string_view kPreface = Http2Connection::kPreface;
+        const size_t size = std::min(begun.size(), kPreface.size());
+        maybe_http2_ = as_text(begun.first(size)) == kPreface.substr(0, size);
+        if (!maybe_http2_ || size < kPreface.size()) return false;
+    }
+    Http2Connection::start(core_, std::move(stream_), facts_, begun);
+    return true;
+}
+
 void ClientConnection::begin_exchange() {
     exchange_ = core_.exchanges.make(core_, *this);
     phase_ = Phase::kExchange;
@@ -151,9 +170,14 @@ ClientConnection::Step ClientConnection::run_exchange(size_t& budget) {
             return Step::kYield;
         case Exchange::Result::kKeepAlive:
             end_exchange();
+            if (facts_.http_major == 2) return Step::kGone;  // its stream carries one request
             return Step::kGoOn;
         case Exchange::Result::kClose:
             end_exchange();
+            if (facts_.http_major == 2) {
+                stream_->shutdown_write();
+                return Step::kGone;
+            }
             begin_farewell();
             return Step::kGoOn;
         case Exchange::Result::kAbort:

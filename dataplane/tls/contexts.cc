@@ -24,6 +24,19 @@ std::unique_ptr<ByteStream> Contexts::accept(std::unique_ptr<ByteStream> transpo
     return std::make_unique<Stream>(impl_->context, std::move(transport));
 }
 
+void Contexts::set_kernel_tls(bool transmit, bool new_keys) {
+    impl_->context->kernel_tls().transmit = transmit;
+    impl_->context->kernel_tls().new_keys = new_keys;
+}
+
+uint64_t Contexts::kernel_tls_uses() const {
+    return impl_->context->kernel_tls().uses.value();
+}
+
+contract::Wanted Contexts::kernel_tls_wanted() const {
+    return impl_->context->kernel_tls().wanted;
+}
+
 uint64_t Contexts::handshakes() const {
     return impl_->context->handshakes().value();
 }

@@ -41,7 +41,13 @@ class Contexts {
     // send one.
     std::unique_ptr<ByteStream> accept(std::unique_ptr<ByteStream> transport);
 
-    uint64_t handshakes() const;  // completed
+    // What the kernel can do for us, before the first snapshot: encrypt what is sent, and change
+    // the keys of a connection.
+    void set_kernel_tls(bool transmit, bool new_keys);
+
+    uint64_t handshakes() const;       // completed
+    uint64_t kernel_tls_uses() const;  // connections that the kernel encrypts, or did
+    contract::Wanted kernel_tls_wanted() const;
 
   private:
     struct Impl;

@@ -123,6 +123,9 @@ Result<void> ServerContext::apply(const contract::TlsConfig& config) {
         }
         certificates_ = CertificateIndex(std::move(next));
     }
+    kernel_tls_.wanted = config.ktls;
+    // Costs each handshake two microseconds, so only where it may be of use.
+    SSL_CTX_set_keylog_callback(context_.get(), kernel_tls_.usable() ? on_secret : nullptr);
     if (config.min_version != min_version_) {
         SLUICE_CHECK(SSL_CTX_set_min_proto_version(context_.get(), config.min_version) == 1);
         min_version_ = config.min_version;
@@ -235,16 +238,22 @@ int ServerContext::on_alpn(SSL* ssl, const uint8_t** chosen, uint8_t* chosen_siz
     return SSL_TLSEXT_ERR_ALERT_FATAL;  // no_application_protocol, RFC 7301 section 3.2
 }
 
+void ServerContext::on_secret(const SSL* ssl, const char* line) {
+    static_cast<ConnectionNotes*>(SSL_get_app_data(ssl))->write_keys.note_secret(line);
+}
+
 // The outer type of a record in TLS 1.2 is in its header; in TLS 1.3 the header always says "data",
 // and the true type comes out of the encrypted part.
 void ServerContext::on_message(int sent, int version, int type, const void* bytes, size_t size,
                                SSL* ssl, void* self) {
     (void)version;
     (void)self;
-    if (sent != 0 || size == 0) return;
+    if (size == 0) return;
+    auto& notes = *static_cast<ConnectionNotes*>(SSL_get_app_data(ssl));
+    if (sent != 0) return note_sent(notes, type, {static_cast<const uint8_t*>(bytes), size});
     if (type != SSL3_RT_HEADER && type != SSL3_RT_INNER_CONTENT_TYPE) return;
     if (*static_cast<const uint8_t*>(bytes) == SSL3_RT_APPLICATION_DATA) return;
-    ++static_cast<ConnectionNotes*>(SSL_get_app_data(ssl))->idle_records;
+    ++notes.idle_records;
 }
 
 }  // namespace sluice::tls

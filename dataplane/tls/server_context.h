@@ -16,7 +16,9 @@
 #include "dataplane/base/result.h"
 #include "dataplane/contract/snapshot.h"
 #include "dataplane/tls/certificate_index.h"
+#include "dataplane/tls/kernel_tls.h"
 #include "dataplane/tls/openssl_ptr.h"
+#include "dataplane/tls/write_keys.h"
 
 namespace sluice::tls {
 
@@ -31,6 +33,10 @@ struct ConnectionNotes {
     bool settled = false;     // the ClientHello came and a certificate was chosen
     bool unknown_name = false;
     uint32_t idle_records = 0;  // received without data, since the stream last set it to zero
+    WriteKeys write_keys;
+    bool kernel_writes = false;  // the kernel encrypts what we send
+    // What OpenSSL sends then that is not data.
+    std::vector<ControlRecord> control;
 };
 
 class ServerContext {
@@ -55,6 +61,10 @@ class ServerContext {
     // Where small pieces are put together to one record; contents last until the next call.
     MutableBytes gather_space() { return gather_; }
 
+    OSSL_LIB_CTX* library() { return library_.get(); }
+    KernelTls& kernel_tls() { return kernel_tls_; }
+    const KernelTls& kernel_tls() const { return kernel_tls_; }
+
     DropCounters& drops() { return drops_; }
     Counter& handshakes() { return handshakes_; }
 
@@ -70,6 +80,7 @@ class ServerContext {
     static int on_alpn(SSL* ssl, const uint8_t** chosen, uint8_t* chosen_size,
                        const uint8_t* offered, unsigned int offered_size, void* self);
 
+    static void on_secret(const SSL* ssl, const char* line);
     static void on_message(int sent, int version, int type, const void* bytes, size_t size,
                            SSL* ssl, void* self);
 
@@ -86,6 +97,7 @@ class ServerContext {
     std::vector<std::vector<uint8_t>> spare_buffers_;
     std::vector<uint8_t> gather_;
     Counter handshakes_;
+    KernelTls kernel_tls_;
 };
 
 }  // namespace sluice::tls

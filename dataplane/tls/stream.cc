@@ -74,6 +74,7 @@ Stream::~Stream() {
 
 void Stream::on_stream_ready() {
     if (transport_.holds_ciphertext()) transport_.flush();
+    if (!notes_.control.empty()) send_control();
     if (state_ == State::kHandshake) {
         drive_handshake();
         if (state_ == State::kHandshake) return;  // nothing that the handler could use
@@ -147,6 +148,9 @@ IoResult Stream::read(MutableBytes into) {
         transport_.flush();
         if (transport_.overfull()) return {IoStatus::kWouldBlock, 0};
     }
+    if (!notes_.control.empty() && !send_control()) {
+        return {state_ == State::kFailed ? IoStatus::kError : IoStatus::kWouldBlock, 0};
+    }
 
     transport_.begin();
     size_t received = 0;
@@ -163,6 +167,7 @@ IoResult Stream::read(MutableBytes into) {
         if (result == 1) notes_.idle_records = 0;
         received += part;
     }
+    if (!notes_.control.empty()) send_control();  // a fatal alert included
     if (status == IoStatus::kEnd) read_ended_ = true;
     if (status == IoStatus::kError) state_ = State::kFailed;
     if (received > 0) return {IoStatus::kOk, received};  // the rest is told by the next call
@@ -173,6 +178,7 @@ IoResult Stream::write(std::span<const Bytes> pieces) {
     if (state_ == State::kHandshake) drive_handshake();
     if (state_ == State::kFailed || write_ended_) return {IoStatus::kError, 0};
     if (state_ == State::kHandshake) return {IoStatus::kWouldBlock, 0};
+    if (notes_.kernel_writes) return write_to_kernel(pieces);
     if (transport_.holds_ciphertext()) transport_.flush();
     if (transport_.broken()) return {IoStatus::kError, 0};
     if (transport_.holds_ciphertext()) return {IoStatus::kWouldBlock, 0};
@@ -196,14 +202,14 @@ IoStatus Stream::write_batch(PieceReader& pieces, size_t* accepted) {
         const Bytes record = pieces.next(context_->gather_space(), kRecordMax);
         // Several records are collected for one write below; a single one goes there directly.
         if (!pieces.done() && *accepted + record.size() < kBatchMax) transport_.cork();
-        if (const IoStatus status = write_record(record); status != IoStatus::kOk) return status;
+        if (const IoStatus status = encrypt_record(record); status != IoStatus::kOk) return status;
         *accepted += record.size();
         ++records_under_key_;
     }
     return IoStatus::kOk;
 }
 
-IoStatus Stream::write_record(Bytes record) {
+IoStatus Stream::encrypt_record(Bytes record) {
     IoStatus status = IoStatus::kOk;
     while (status == IoStatus::kOk) {
         const ErrorQueueScope errors;
@@ -229,6 +235,8 @@ bool Stream::renew_keys() {
 }
 
 bool Stream::flush() {
+    if (!notes_.control.empty() && !send_control()) return state_ == State::kFailed;
+    if (std::exchange(shutdown_owed_, false)) transport_.shutdown_write();
     return transport_.flush();
 }
 
@@ -239,7 +247,8 @@ void Stream::shutdown_write() {
         SSL_shutdown(ssl_.get());
     }
     if (state_ == State::kHandshake) state_ = State::kFailed;
-    transport_.shutdown_write();
+    shutdown_owed_ = !notes_.control.empty() && !send_control() && state_ == State::kOpen;
+    if (!shutdown_owed_) transport_.shutdown_write();
 }
 
 }  // namespace sluice::tls

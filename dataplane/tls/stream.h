@@ -7,6 +7,8 @@
 // kWouldBlock until it has gone. After shutdown_write() (close_notify, then the end of the
 // transport's direction) reading goes on.
 //
+// A long body (conduit_from) hands sending over to the kernel; stream_kernel.cc has that half.
+//
 // Thread: the worker's. Memory: about 15 KB while idle, and a read buffer of 17 KB while a record
 // is incomplete. Source: RFC 8446, RFC 5246.
 #pragma once
@@ -32,6 +34,8 @@ class Stream final : public ByteStream, private StreamHandler {
     bool flush() override;
     void shutdown_write() override;
     const TlsFacts* tls_facts() const override { return &facts_; }
+    std::unique_ptr<Conduit> conduit_from(ByteStream& source, uint64_t bytes) override;
+    bool worn_out() const override;
 
   private:
     enum class State : uint8_t { kHandshake, kOpen, kFailed };
@@ -45,8 +49,15 @@ class Stream final : public ByteStream, private StreamHandler {
     // What a failed call into OpenSSL means; kOk: nothing, try again.
     IoStatus judge(int result);
     IoStatus write_batch(PieceReader& pieces, size_t* accepted);
-    IoStatus write_record(Bytes record);
+    IoStatus encrypt_record(Bytes record);
     bool renew_keys();
+
+    // stream_kernel.cc
+    bool hand_over();
+    IoResult write_to_kernel(std::span<const Bytes> pieces);
+    bool send_control();
+    bool send_control(const ControlRecord& record, IoStatus& status);
+    bool kernel_bytes_fit(uint64_t bytes) const;
 
     std::shared_ptr<ServerContext> context_;
     Transport transport_;
@@ -55,9 +66,13 @@ class Stream final : public ByteStream, private StreamHandler {
     StreamHandler* handler_ = nullptr;
     TlsFacts facts_;
     State state_ = State::kHandshake;
-    bool read_ended_ = false;   // close_notify came
-    bool write_ended_ = false;  // shutdown_write() was called
+    bool read_ended_ = false;     // close_notify came
+    bool write_ended_ = false;    // shutdown_write() was called
+    bool shutdown_owed_ = false;  // close_notify waits for the kernel to take it
+    // The peer asked us to change our keys, and the kernel cannot.
+    bool keys_owed_ = false;
     uint64_t records_under_key_ = 0;
+    uint64_t kernel_bytes_ = 0;  // encrypted by the kernel under the present keys
 };
 
 }  // namespace sluice::tls

@@ -7,6 +7,12 @@
 
 namespace sluice::tls {
 
+namespace {
+
+constexpr size_t kHeaderSize = SSL3_RT_HEADER_LENGTH;
+
+}  // namespace
+
 Transport::Transport(std::unique_ptr<ByteStream> below, ServerContext& context)
     : below_(std::move(below)), context_(context) {}
 
@@ -82,6 +88,12 @@ int Transport::send(Bytes ciphertext, size_t* sent) {
     *sent = 0;
     if (broken_) return 0;
     *sent = ciphertext.size();
+    if (diverted_) return 1;
+    // Records of data come one in each write.
+    if (ciphertext.size() >= kHeaderSize + sizeof last_nonce_ &&
+        ciphertext[0] == SSL3_RT_APPLICATION_DATA) {
+        last_nonce_ = load_be64(ciphertext.data() + kHeaderSize);
+    }
     if (corked_ || holds_ciphertext()) {
         hold(ciphertext);
         return 1;

@@ -1,9 +1,9 @@
 // What lies below TLS: the transport with the ciphertext that it has not taken yet, dressed as a
 // BIO so that OpenSSL reads from and writes to it.
 //
-// Why not a memory BIO: OpenSSL hands the keys for kernel TLS to the BIO that it writes to
-// (BIO_CTRL_SET_KTLS), so this is the place where they will pass; today it answers that there is no
-// kernel TLS.
+// OpenSSL 3.0 would hand its keys for kernel TLS to this BIO (BIO_CTRL_SET_KTLS), but as soon as it
+// uses them itself and for every connection. It is answered that there is no kernel TLS; who wants
+// it later has them from WriteKeys, and divert() keeps what OpenSSL encrypts from then on.
 //
 // OpenSSL never hears "not now" when it writes: what the transport does not take stays here, and
 // the stream above accepts no more until it has gone. So a record is encrypted once and never
@@ -34,6 +34,12 @@ class Transport {
 
     // A new BIO over this; it must be freed before this is destroyed.
     BioPtr make_bio();
+
+    // From now on what OpenSSL writes goes nowhere: somebody else encrypts. Precondition: nothing
+    // waits.
+    void divert() { diverted_ = true; }
+    // Of the last record of data (TLS 1.2 has one with every record).
+    uint64_t last_nonce() const { return last_nonce_; }
 
     // Between the two, what OpenSSL writes is collected; the second sends it in one piece.
     void cork() { corked_ = true; }
@@ -73,7 +79,9 @@ class Transport {
     std::vector<uint8_t> waiting_;  // ciphertext, of which the first `sent_` bytes have gone
     size_t sent_ = 0;
     HelloGate gate_;
+    uint64_t last_nonce_ = 0;
     bool corked_ = false;
+    bool diverted_ = false;
     bool dry_ = false;
     bool ended_ = false;
     bool broken_ = false;
