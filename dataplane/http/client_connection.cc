@@ -88,7 +88,11 @@ ClientConnection::Step ClientConnection::step(size_t& budget) {
 ClientConnection::Step ClientConnection::read_head(size_t& budget) {
     if (budget == 0) return Step::kYield;
     if (maybe_http2_ && hand_over()) return Step::kGone;
-    switch (scanner_.scan(upload_.raw(), wire::Http1Kind::kRequest, core_.head_limits)) {
+    // "PRI " begins no request; until the rest of the preface has come it is not looked at as one.
+    const bool preface_begun = maybe_http2_ && upload_.raw().size() >= 4;
+    switch (preface_begun
+                ? wire::Http1HeadScanner::Result::kMore
+                : scanner_.scan(upload_.raw(), wire::Http1Kind::kRequest, core_.head_limits)) {
         case wire::Http1HeadScanner::Result::kComplete:
             budget -= std::min(budget, kRequestCost);
             begin_exchange();

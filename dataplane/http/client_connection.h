@@ -27,6 +27,8 @@ class ClientConnection final : public StreamHandler, public Timer {
     void on_stream_ready() override;
     // Closes if no request is in progress; if one is, after it.
     void drain();
+    // Nobody is there any more to read or write: it ends at once.
+    void client_is_gone() { settle(Step::kGone); }
 
     // For the exchange in progress.
     ByteStream& stream() { return *stream_; }
@@ -70,6 +72,7 @@ class ClientConnection final : public StreamHandler, public Timer {
     void end_exchange();
     void begin_farewell();
     bool handshake_done() const;
+    bool hand_over();
     Instant due() const;
     void set_timer();
     Step time_out();
@@ -88,6 +91,7 @@ class ClientConnection final : public StreamHandler, public Timer {
     ClientConnection* next_pending_ = nullptr;
     Instant phase_since_;
     Phase phase_ = Phase::kHead;
+    bool maybe_http2_ = true;  // no request has come yet
     bool said_end_ = false;
     bool pending_turn_ = false;
 };
