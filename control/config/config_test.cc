@@ -38,6 +38,10 @@ void collect_paths(const Table& table, const std::string& above, std::set<std::s
     for (const Entry& entry : table.entries) {
         const std::string path = above.empty() ? entry.key : above + "." + entry.key;
         into.insert(path);
+        // Its keys are names of headers.
+        const auto known = std::find_if(known_keys().begin(), known_keys().end(),
+                                        [&path](const Key& key) { return key.path == path; });
+        if (known != known_keys().end() && known->kind == Kind::kHeaders) continue;
         if (const Table* const inner = entry.value.table()) collect_paths(*inner, path, into);
         if (entry.value.array() == nullptr) continue;
         for (const Value& element : entry.value.array()->values) {
@@ -101,6 +105,44 @@ TEST_CASE("every key of the manual's first part works, and none of its second") 
     }
 }
 
+// What the manual shows as comments, against what a table without these keys means.
+void check_shown_defaults(const Config& shown) {
+    const Listener& listener = shown.listeners.at(0);
+    CHECK(listener.protocol.value == Listener{}.protocol.value);
+    CHECK(listener.redirect_to_https.value == 0);
+    CHECK(listener.proxy_protocol_from.empty());
+    const contract::ForwardAuthConfig service;
+    const contract::ForwardAuthConfig& shown_service = shown.forward_auths.at(0).settings;
+    CHECK(shown_service.request_headers == service.request_headers);
+    CHECK(shown_service.response_cookies == service.response_cookies);
+    CHECK(shown_service.preserve_method == service.preserve_method);
+    CHECK(shown_service.answer_bytes_max == service.answer_bytes_max);
+    CHECK(shown_service.timeout == service.timeout);
+    const Route& route = shown.routes.at(0);
+    CHECK(route.methods.empty());
+    CHECK(route.headers.empty());
+    CHECK(route.clients.empty());
+    CHECK(route.priority->value == 0);
+    CHECK(route.rate_limit->per == contract::RateLimit{}.per);
+    CHECK(route.rate_limit->each_client == contract::RateLimit{}.each_client);
+    CHECK(route.request_headers.empty());
+    CHECK(route.response_headers.empty());
+    CHECK(route.retries == Route{}.retries);
+    const std::string moved = "[[routes]]\nname = \"r\"\nhosts = [\"a\"]\n";
+    CHECK(shown.routes.at(3).redirect->status ==
+          resolved(moved + "redirect = { port = 1 }\n").routes.at(0).redirect->status);
+    CHECK(shown.backends.at(0).settings == Backend{}.settings);
+    CHECK(shown.backends.at(1).settings.health->host == "app.internal");
+    contract::HealthCheck health = *shown.backends.at(1).settings.health;
+    health.host.clear();
+    CHECK(health == contract::HealthCheck{});
+    CHECK(shown.backends.at(1).settings.ejection == contract::PassiveEjection{});
+    contract::StickyCookie cookie = *shown.backends.at(1).settings.sticky;
+    CHECK(cookie.max_age == std::chrono::hours(24));
+    cookie.max_age = {};
+    CHECK(cookie == contract::StickyCookie{});
+}
+
 TEST_CASE("the manual's values are the defaults") {
     const Config manual = resolved(default_toml());
     const Config empty = resolved("");
@@ -115,6 +157,12 @@ TEST_CASE("the manual's values are the defaults") {
     CHECK(manual.limits.idle_timeout == empty.limits.idle_timeout);
     CHECK(manual.limits.progress_timeout == empty.limits.progress_timeout);
     CHECK(manual.limits.connections_max == empty.limits.connections_max);
+    CHECK(manual.limits.handshake_timeout == empty.limits.handshake_timeout);
+    CHECK(manual.limits.connections_per_client == empty.limits.connections_per_client);
+    CHECK(manual.limits.handshakes_per_client == empty.limits.handshakes_per_client);
+    CHECK(manual.limits.streams_max == empty.limits.streams_max);
+    CHECK(manual.access_log.value == empty.access_log.value);
+    CHECK(manual.tls.ktls.value == empty.tls.ktls.value);
     CHECK(manual.offloads.values() == empty.offloads.values());
     CHECK(manual.socket.value == empty.socket.value);
     CHECK(manual.log_level == empty.log_level);
@@ -137,6 +185,7 @@ TEST_CASE("the manual's values are the defaults") {
     CHECK(shown.backends.at(0).settings.connect_timeout == Backend{}.settings.connect_timeout);
     CHECK(shown.backends.at(0).settings.response_timeout == Backend{}.settings.response_timeout);
     CHECK(shown.backends.at(0).servers.at(0).settings.weight == 1);
+    check_shown_defaults(shown);
 }
 
 TEST_CASE("the full example: every key is known, and what is not built yet is said so") {
