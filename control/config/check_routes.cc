@@ -68,7 +68,8 @@ using Claims = std::map<std::pair<std::string_view, std::string>, const Route*>;
 // mistake; with different ones it may be meant, as a page for a day of maintenance is.
 void check_reached(const Route& route, const Located<std::string>& host,
                    const std::string& conditions, Claims& claims, Diagnostics& diagnostics) {
-    const auto [first, fresh] = claims.emplace(std::pair(host.value, conditions), &route);
+    const auto [first, fresh] =
+        claims.emplace(std::pair<std::string_view, std::string>(host.value, conditions), &route);
     const Route* const other = first->second;
     if (fresh || other == &route) return;
     const bool below = priority_of(route) <= priority_of(*other);
