@@ -33,6 +33,11 @@ struct ServerReport {
     uint64_t requests = 0;
     uint64_t failures = 0;
     uint32_t idle_connections = 0;
+    uint32_t active_requests = 0;
+    Endpoint address;    // where it is now; unset for Unix sockets
+    std::string state;   // "serving", "recovering", "ejected", "unhealthy"
+    std::string reason;  // of the state, or of the last connection that failed; empty: none
+    WallTime since{};    // when the state began; zero: at the start
 };
 
 // One switchable speed-up of the data path and what became of it on this machine.
