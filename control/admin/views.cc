@@ -5,22 +5,15 @@
 #include <chrono>
 #include <ctime>
 #include <map>
-#include <nlohmann/json.hpp>
-#include <optional>
 #include <set>
 #include <utility>
 
+#include "control/admin/views_json.h"
 #include "control/config/text_forms.h"
 
 namespace sluice::admin {
 
-namespace {
-
-// Keys stay in the order in which they are written here, which is the order to read them in.
-using Json = nlohmann::ordered_json;
-
 std::string text_of(const Json& json) {
-    // Names come from a file that may hold anything; a byte that is not UTF-8 must not end us.
     return json.dump(2, ' ', false, Json::error_handler_t::replace);
 }
 
@@ -28,7 +21,6 @@ int64_t seconds_of(Duration duration) {
     return std::chrono::floor<std::chrono::seconds>(duration).count();
 }
 
-// RFC 3339, in UTC.
 Json time_json(WallTime time) {
     if (time == WallTime{}) return nullptr;
     const time_t seconds = seconds_of(time.time_since_epoch());
@@ -38,6 +30,8 @@ Json time_json(WallTime time) {
     std::strftime(text.data(), text.size(), "%Y-%m-%dT%H:%M:%SZ", &parts);
     return text.data();
 }
+
+namespace {
 
 template <typename Member>
 uint64_t sum(const std::vector<contract::WorkerReport>& reports, Member member) {
@@ -142,20 +136,6 @@ std::map<contract::Key, contract::PeerReport> merge_peers(
     return merged;
 }
 
-std::string_view name_of(contract::AuthMode mode) {
-    switch (mode) {
-        case contract::AuthMode::kPublic:
-            return "public";
-        case contract::AuthMode::kTailscaleOnly:
-            return "tailscale-only";
-        case contract::AuthMode::kTailscaleBypass:
-            return "tailscale-bypass";
-        case contract::AuthMode::kMtlsStrict:
-            return "mtls-strict";
-    }
-    return "unknown";
-}
-
 }  // namespace
 
 std::string status_json(const Picture& picture, const NodeView& node) {
@@ -174,7 +154,8 @@ std::string status_json(const Picture& picture, const NodeView& node) {
         {"connections",
          {{"open", sum(picture.reports, &Report::connections_open)},
           {"accepted", sum(picture.reports, &Report::connections_accepted)},
-          {"tls_handshakes", sum(picture.reports, &Report::tls_handshakes)}}},
+          {"tls_handshakes", sum(picture.reports, &Report::tls_handshakes)},
+          {"tls_resumptions", sum(picture.reports, &Report::tls_resumptions)}}},
         {"requests", sum(picture.reports, &Report::requests)},
         {"offloads", offloads_json(picture, node.offloads)},
         {"drops", drops_json(picture.reports)},
@@ -211,68 +192,6 @@ std::string peers_json(const Picture& picture) {
     return text_of({{"peers", peers}});
 }
 
-std::string routes_json(const Picture& picture) {
-    std::map<std::string_view, uint64_t> requests;
-    for (const contract::WorkerReport& report : picture.reports) {
-        for (const contract::RouteReport& route : report.routes) {
-            requests[route.name] += route.requests;
-        }
-    }
-    Json routes = Json::array();
-    for (const contract::RouteConfig& route : picture.snapshot.routes) {
-        routes.push_back({
-            {"name", route.name},
-            {"hosts", route.hosts},
-            {"path_prefix", route.path_prefix},
-            {"auth", name_of(route.auth)},
-            {"backend", picture.snapshot.backends[route.backend].name},
-            {"requests", requests[route.name]},
-        });
-    }
-    return text_of({{"routes", routes}});
-}
-
-std::string backends_json(const Picture& picture) {
-    std::map<std::pair<std::string_view, std::string_view>, contract::ServerReport> totals;
-    for (const contract::WorkerReport& report : picture.reports) {
-        for (const contract::ServerReport& server : report.servers) {
-            contract::ServerReport& total = totals[{server.backend, server.url}];
-            total.requests += server.requests;
-            total.failures += server.failures;
-            total.idle_connections += server.idle_connections;
-        }
-    }
-    Json backends = Json::array();
-    for (const contract::BackendConfig& backend : picture.snapshot.backends) {
-        Json servers = Json::array();
-        for (const contract::ServerConfig& server : backend.servers) {
-            const contract::ServerReport& total = totals[{backend.name, server.url}];
-            servers.push_back({
-                {"url", server.url},
-                {"weight", server.weight},
-                {"requests", total.requests},
-                {"failures", total.failures},
-                {"idle_connections", total.idle_connections},
-            });
-        }
-        backends.push_back({{"name", backend.name}, {"servers", servers}});
-    }
-    return text_of({{"backends", backends}});
-}
-
-std::string certs_json(const Picture& picture) {
-    Json certificates = Json::array();
-    for (const auto& certificate : picture.snapshot.tls.certificates) {
-        const int64_t seconds_left = seconds_of(certificate->not_after - picture.now);
-        certificates.push_back({
-            {"hosts", certificate->hosts},
-            {"not_after", time_json(certificate->not_after)},
-            {"seconds_left", seconds_left},
-        });
-    }
-    return text_of({{"certificates", certificates}});
-}
-
 std::string workers_json(const Picture& picture) {
     Json workers = Json::array();
     for (const contract::WorkerReport& report : picture.reports) {
@@ -283,6 +202,7 @@ std::string workers_json(const Picture& picture) {
             {"connections_open", report.connections_open},
             {"connections_accepted", report.connections_accepted},
             {"tls_handshakes", report.tls_handshakes},
+            {"tls_resumptions", report.tls_resumptions},
             {"requests", report.requests},
             {"datagrams_received", report.datagrams_received},
             {"datagrams_sent", report.datagrams_sent},

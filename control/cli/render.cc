@@ -143,11 +143,32 @@ std::string render_peers(const Json& answer) {
                  rows, "no peers; add [[wireguard.peers]] to the configuration");
 }
 
+// The path, and under it what else must hold.
+std::string matched_text(const Json& route) {
+    std::string text = route.at("path").is_string() ? "= " + route.at("path").get<std::string>()
+                                                    : route.at("path_prefix").get<std::string>();
+    for (const Json& condition : route.at("conditions"))
+        text += "\n" + condition.get<std::string>();
+    const int64_t priority = route.at("priority");
+    if (priority != 0) text += "\npriority " + std::to_string(priority);
+    return text;
+}
+
+std::string auth_text(const Json& route) {
+    std::string text = route.at("auth");
+    if (route.at("forward_auth").is_string()) {
+        text += "\nor " + route.at("forward_auth").get<std::string>();
+    }
+    if (route.at("closed_because").is_string()) text += "\nCLOSED: see certs";
+    return text;
+}
+
 std::string render_routes(const Json& answer) {
     Rows rows;
     for (const Json& route : answer.at("routes")) {
-        rows.push_back({route.at("name"), joined(route.at("hosts"), "\n"), route.at("path_prefix"),
-                        route.at("auth"), route.at("backend"), number(route.at("requests"))});
+        rows.push_back({route.at("name"), joined(route.at("hosts"), "\n"), matched_text(route),
+                        auth_text(route), text_or(route.at("backend"), "redirect"),
+                        number(route.at("requests"))});
     }
     return shown(
         {{"ROUTE"}, {"HOSTS"}, {"PATH"}, {"AUTH"}, {"BACKEND"}, {"REQUESTS", Align::kRight}}, rows,
@@ -174,6 +195,31 @@ std::string render_backends(const Json& answer) {
                  rows, "no backends; add [[backends]] to the configuration");
 }
 
+std::string staple_text(const Json& staple) {
+    if (!staple.is_object()) return "-";
+    if (!staple.at("usable").get<bool>()) return text_or(staple.at("reason"), "not usable");
+    return "sent " + number(staple.at("sent")) + " times";
+}
+
+// The CAs of client certificates, and how much each is used.
+std::string render_client_cas(const Json& cas) {
+    Rows rows;
+    for (const Json& ca : cas) {
+        const std::string name = ca.at("name");
+        if (ca.at("fault").is_string()) {
+            rows.push_back({name, "CLOSED: " + ca.at("fault").get<std::string>(), "", ""});
+        }
+        for (const Json& anchor : ca.at("anchors")) {
+            rows.push_back({name, anchor.at("subject"),
+                            text_or(anchor.at("not_after"), "-").substr(0, 10),
+                            number(anchor.at("proofs"))});
+        }
+    }
+    if (rows.empty()) return {};
+    return "\n" +
+           table_text({{"CLIENT CA"}, {"SUBJECT"}, {"NOT AFTER"}, {"PROOFS", Align::kRight}}, rows);
+}
+
 std::string render_certs(const Json& answer) {
     Rows rows;
     for (const Json& certificate : answer.at("certificates")) {
@@ -181,10 +227,12 @@ std::string render_certs(const Json& answer) {
         const std::string end =
             left < 0 ? "expired " + duration_text(-left) + " ago" : "in " + duration_text(left);
         rows.push_back({joined(certificate.at("hosts"), "\n"),
-                        text_or(certificate.at("not_after"), "-").substr(0, 10), end});
+                        text_or(certificate.at("not_after"), "-").substr(0, 10), end,
+                        staple_text(certificate.at("ocsp"))});
     }
-    return shown({{"HOSTS"}, {"NOT AFTER"}, {"EXPIRES"}}, rows,
-                 "no certificates; add [[certificates]] to the configuration");
+    return shown({{"HOSTS"}, {"NOT AFTER"}, {"EXPIRES"}, {"OCSP"}}, rows,
+                 "no certificates; add [[certificates]] to the configuration") +
+           render_client_cas(answer.at("client_cas"));
 }
 
 std::string render_workers(const Json& answer) {
