@@ -1,35 +1,13 @@
 #include "dataplane/tls/certificate.h"
 
-#include <openssl/pem.h>
-
 #include <algorithm>
 #include <utility>
 
 #include "dataplane/base/check.h"
+#include "dataplane/tls/pem.h"
 
 namespace sluice::tls {
 namespace {
-
-// Without it OpenSSL would ask for the password of an encrypted key on the terminal.
-int no_password(char*, int, int, void*) {
-    return -1;
-}
-
-BioPtr reader_of(const std::string& pem) {
-    return BioPtr(BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())));
-}
-
-// Null with an empty error queue: the end. Null with an entry in it: not a certificate.
-X509Ptr next_certificate(BIO* reader, OSSL_LIB_CTX* library) {
-    X509* certificate = X509_new_ex(library, nullptr);
-    SLUICE_CHECK(certificate != nullptr);
-    if (PEM_read_bio_X509(reader, &certificate, no_password, nullptr) != nullptr) {
-        return X509Ptr(certificate);
-    }
-    X509_free(certificate);  // null already if the parser got as far as using it
-    if (ERR_GET_REASON(ERR_peek_last_error()) == PEM_R_NO_START_LINE) ERR_clear_error();
-    return nullptr;
-}
 
 Digest hash(const void* data, size_t size) {
     Digest digest{};
@@ -84,6 +62,12 @@ Result<std::shared_ptr<const Certificate>> Certificate::parse(
     }
     SLUICE_CHECK(X509_digest(parsed->leaf_.get(), EVP_sha256(), parsed->digest_.data(), nullptr) ==
                  1);
+    // The issuer is the next one of the chain, if that one is there at all.
+    X509* const above = sk_X509_value(parsed->chain_.get(), 0);
+    const bool is_issuer =
+        above != nullptr && X509_check_issued(above, parsed->leaf_.get()) == X509_V_OK;
+    parsed->staple_ =
+        OcspStaple::parse(config.ocsp_response, parsed->leaf_.get(), is_issuer ? above : nullptr);
     return parsed;
 }
 

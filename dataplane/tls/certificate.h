@@ -10,8 +10,10 @@
 #include <string_view>
 #include <vector>
 
+#include "dataplane/base/counters.h"
 #include "dataplane/base/result.h"
 #include "dataplane/contract/snapshot.h"
+#include "dataplane/tls/ocsp_staple.h"
 #include "dataplane/tls/openssl_ptr.h"
 
 namespace sluice::tls {
@@ -47,6 +49,11 @@ class Certificate {
 
     int key_type() const { return EVP_PKEY_get_base_id(key_.get()); }  // EVP_PKEY_EC, EVP_PKEY_RSA
     const Digest& digest() const { return digest_; }                   // SHA-256 of the leaf
+    X509* leaf() const { return leaf_.get(); }
+
+    const OcspStaple& staple() const { return staple_; }
+    // How often the staple was sent; counted by who sends it.
+    Counter& staples_sent() const { return staples_sent_; }
 
   private:
     Certificate() = default;
@@ -55,11 +62,13 @@ class Certificate {
     ChainPtr chain_;
     KeyPtr key_;
     Digest digest_{};
+    OcspStaple staple_;
+    mutable Counter staples_sent_;
 };
 
 // What one server name is answered with: usually one certificate, several if they differ in the
 // type of their keys.
-struct CertificateSet {
+struct CertificateSet : std::enable_shared_from_this<CertificateSet> {
     explicit CertificateSet(std::vector<std::shared_ptr<const Certificate>> members);
 
     bool has_key_type(int type) const;

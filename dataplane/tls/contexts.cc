@@ -37,6 +37,22 @@ contract::Wanted Contexts::kernel_tls_wanted() const {
     return impl_->context->kernel_tls().wanted;
 }
 
+void Contexts::set_ticket_keys(std::shared_ptr<const contract::TicketKeys> keys) {
+    impl_->context->set_ticket_keys(std::move(keys));
+}
+
+void Contexts::offer_http2(bool offer) {
+    impl_->context->offer_http2(offer);
+}
+
+void Contexts::set_now(const Now& now) {
+    impl_->context->set_now(now);
+}
+
+void Contexts::report(contract::WorkerReport& report) const {
+    impl_->context->report(report);
+}
+
 uint64_t Contexts::handshakes() const {
     return impl_->context->handshakes().value();
 }

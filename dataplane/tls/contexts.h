@@ -4,7 +4,7 @@
 // its locks are never contended. Memory: about 350 KB for OpenSSL, and each certificate parsed once
 // (7 KB and more), kept from one snapshot to the next while the certificate stays the same object;
 // about 15 KB for an idle stream. Source: RFC 8446, RFC 5246, RFC 6066 section 3 (server name), RFC
-// 7301 (ALPN).
+// 7301 (ALPN), RFC 6066 section 8 (OCSP), RFC 5077 (tickets).
 #pragma once
 
 #include <memory>
@@ -14,6 +14,8 @@
 #include "dataplane/base/byte_stream.h"
 #include "dataplane/base/drop_reason.h"
 #include "dataplane/base/result.h"
+#include "dataplane/base/time.h"
+#include "dataplane/contract/report.h"
 #include "dataplane/contract/snapshot.h"
 
 namespace sluice::tls {
@@ -39,7 +41,22 @@ class Contexts {
     // of key counts, and the client gets the one that it can verify. TlsFacts::server_name is
     // without trailing dot. A FIN that no close_notify precedes is kError: anybody on the path can
     // send one.
+    // TlsFacts::asked_for_certificate says whether the client was asked for a certificate; it need
+    // not have shown one, and the handshake succeeds whatever it shows. What it is worth is asked
+    // for each request, by ClientCertificate::prove().
     std::unique_ptr<ByteStream> accept(std::unique_ptr<ByteStream> transport);
+
+    // Session tickets are sealed with the first key and opened with any. Before the first call, and
+    // with no keys, there are no tickets.
+    void set_ticket_keys(std::shared_ptr<const contract::TicketKeys> keys);
+    // Whether ALPN may choose "h2": only once somebody can speak it. Counts for handshakes from now
+    // on; false at first.
+    void offer_http2(bool offer);
+    // The time by which OCSP responses and ticket keys are judged; once per turn is enough. Before
+    // the first call no OCSP response is sent.
+    void set_now(const Now& now);
+    // Fills in the handshakes, client CAs and OCSP responses.
+    void report(contract::WorkerReport& report) const;
 
     // What the kernel can do for us, before the first snapshot: encrypt what is sent, and change
     // the keys of a connection.

@@ -22,6 +22,7 @@ constexpr const char* kCiphers12 =
     "ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-RSA-AES256-GCM-SHA384";
 constexpr const char* kGroups = "X25519:P-256";
 constexpr std::string_view kAlpnHttp1 = "http/1.1";
+constexpr std::string_view kAlpnHttp2 = "h2";
 
 // The last is RFC 8446 appendix D.4: a dummy message for the sake of old middleboxes.
 constexpr uint64_t kOptions = SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION |
@@ -41,10 +42,15 @@ constexpr size_t kBufferSize = kBatchMax + (kBatchMax / kRecordMax) * 256;
 
 }  // namespace
 
-ServerContext::ServerContext(DropCounters& drops) : drops_(drops), gather_(kRecordMax) {
+ServerContext::ServerContext(DropCounters& drops)
+    : drops_(drops),
+      library_(OSSL_LIB_CTX_new()),
+      sha256_(EVP_MD_fetch(library_.get(), "SHA256", nullptr)),
+      trusts_(library_.get()),
+      tickets_(library_.get()),
+      gather_(kRecordMax) {
     const ErrorQueueScope errors;
-    library_.reset(OSSL_LIB_CTX_new());
-    SLUICE_CHECK(library_ != nullptr);
+    SLUICE_CHECK(library_ != nullptr && sha256_ != nullptr);
     context_.reset(SSL_CTX_new_ex(library_.get(), nullptr, TLS_server_method()));
     SLUICE_CHECK(context_ != nullptr);
     configure();
@@ -70,15 +76,11 @@ void ServerContext::configure() {
     // One read of the transport for each record instead of one for its header and one for the rest.
     SSL_CTX_set_read_ahead(context, 1);
 
-    // Sessions live in tickets only. One ticket for each handshake: a client that wants more
-    // connections at once gets one from each of them.
-    SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
-    SLUICE_CHECK(SSL_CTX_set_num_tickets(context, 1) == 1);
-    SLUICE_CHECK(SSL_CTX_set_max_early_data(context, 0) == 1);
-
+    configure_sessions();
     SSL_CTX_set_client_hello_cb(context, on_client_hello, this);
     SSL_CTX_set_tlsext_servername_callback(context, on_server_name);
-    SSL_CTX_set_alpn_select_cb(context, on_alpn, nullptr);
+    SSL_CTX_set_tlsext_servername_arg(context, this);
+    SSL_CTX_set_alpn_select_cb(context, on_alpn, this);
     SSL_CTX_set_msg_callback(context, on_message);
 }
 
@@ -126,6 +128,8 @@ Result<void> ServerContext::apply(const contract::TlsConfig& config) {
     kernel_tls_.wanted = config.ktls;
     // Costs each handshake two microseconds, so only where it may be of use.
     SSL_CTX_set_keylog_callback(context_.get(), kernel_tls_.usable() ? on_secret : nullptr);
+    trusts_.apply(config.trusts);
+    policies_ = ClientPolicyIndex(config, trusts_);
     if (config.min_version != min_version_) {
         SLUICE_CHECK(SSL_CTX_set_min_proto_version(context_.get(), config.min_version) == 1);
         min_version_ = config.min_version;
@@ -193,49 +197,78 @@ int ServerContext::settle(SSL* ssl, int* alert, ConnectionNotes& notes) {
         *alert = named ? SSL_AD_UNRECOGNIZED_NAME : SSL_AD_HANDSHAKE_FAILURE;
         return SSL_CLIENT_HELLO_ERROR;
     }
-    for (const auto& certificate : set->certificates) {
-        if (certificate->install(ssl)) continue;
+    const ClientPolicy* const policy = policies_.find(name);
+    if (!set_up(ssl, *set, policy)) {
         *alert = SSL_AD_INTERNAL_ERROR;
         return SSL_CLIENT_HELLO_ERROR;
     }
-    if (SSL_set_session_id_context(ssl, set->session_context.data(),
-                                   static_cast<unsigned int>(set->session_context.size())) != 1) {
-        *alert = SSL_AD_INTERNAL_ERROR;
-        return SSL_CLIENT_HELLO_ERROR;
-    }
+    notes.certificates = set->shared_from_this();
+    notes.asked_for_certificate = policy != nullptr;
     notes.server_name = std::move(name);
     notes.settled = true;
     return SSL_CLIENT_HELLO_SUCCESS;
 }
 
-// Runs when the version is settled. The key of the tickets stays the same as long as the worker
-// runs. With TLS 1.3 that is harmless: each resumption makes fresh keys (only psk_dhe_ke is
-// spoken), so a ticket key that leaks later opens nothing. A TLS 1.2 ticket holds the very secret
-// of its session, so TLS 1.2 gets none.
+// A session resumes under the same certificates and, where the client is asked for one of its own,
+// the same demands on it: nobody resumes from a host without them into one with, and a reload that
+// changes what a host demands ends its sessions.
+bool ServerContext::set_up(SSL* ssl, const CertificateSet& set, const ClientPolicy* policy) {
+    for (const auto& certificate : set.certificates) {
+        if (!certificate->install(ssl)) return false;
+    }
+    Digest context = set.session_context;
+    if (policy != nullptr) {
+        std::vector<uint8_t> bytes(context.begin(), context.end());
+        bytes.insert(bytes.end(), policy->digest.begin(), policy->digest.end());
+        bytes.push_back(1);  // a list of certificates is a multiple of 32 long, so this is none
+        if (EVP_Digest(bytes.data(), bytes.size(), context.data(), nullptr, sha256_.get(),
+                       nullptr) != 1) {
+            return false;
+        }
+        // Not FAIL_IF_NO_PEER_CERT: public routes may stand beside those that demand one.
+        SSL_set_verify(ssl, SSL_VERIFY_PEER, nullptr);
+        if (policy->names) SSL_set0_CA_list(ssl, SSL_dup_CA_list(policy->names.get()));
+    }
+    return SSL_set_session_id_context(ssl, context.data(),
+                                      static_cast<unsigned int>(context.size())) == 1;
+}
+
+// Runs when the version is settled. With TLS 1.3 a ticket is harmless: each resumption makes fresh
+// keys (only psk_dhe_ke is spoken), so a ticket key that leaks later opens nothing. A TLS 1.2
+// ticket holds the very secret of its session, so there must be an end to the key that seals it;
+// and resumed sessions of TLS 1.2 are not bound to the certificate of the client unless both sides
+// have RFC 7627, so whoever is asked for one gets none.
 int ServerContext::on_server_name(SSL* ssl, int* alert, void* self) {
     (void)alert;
-    (void)self;
-    if (SSL_version(ssl) < TLS1_3_VERSION) SSL_set_options(ssl, SSL_OP_NO_TICKET);
+    const auto& server = *static_cast<ServerContext*>(self);
+    const auto& notes = *static_cast<ConnectionNotes*>(SSL_get_app_data(ssl));
+    if (!server.tickets_.has_keys()) SSL_set_num_tickets(ssl, 0);
+    const bool old_ticket =
+        server.tickets_.keys_are_fresh(server.now_.mono) && !notes.asked_for_certificate;
+    if (SSL_version(ssl) < TLS1_3_VERSION && !old_ticket) SSL_set_options(ssl, SSL_OP_NO_TICKET);
     return SSL_TLSEXT_ERR_OK;  // and the ServerHello says that the name was used
 }
 
+// The server's preference counts (RFC 7301 section 3.2): HTTP/2 where both speak it.
 int ServerContext::on_alpn(SSL* ssl, const uint8_t** chosen, uint8_t* chosen_size,
                            const uint8_t* offered, unsigned int offered_size, void* self) {
     (void)ssl;
-    (void)self;
+    const bool http2 = static_cast<ServerContext*>(self)->offer_http2_;
+    Bytes found;
     Bytes rest(offered, offered_size);
     while (!rest.empty()) {
         const size_t size = rest[0];
         if (size == 0 || size > rest.size() - 1) break;
         const Bytes protocol = rest.subspan(1, size);
-        if (as_text(protocol) == kAlpnHttp1) {
-            *chosen = protocol.data();
-            *chosen_size = static_cast<uint8_t>(size);
-            return SSL_TLSEXT_ERR_OK;
-        }
+        const bool best = http2 && as_text(protocol) == kAlpnHttp2;
+        if (best || (found.empty() && as_text(protocol) == kAlpnHttp1)) found = protocol;
+        if (best) break;
         rest = rest.subspan(1 + size);
     }
-    return SSL_TLSEXT_ERR_ALERT_FATAL;  // no_application_protocol, RFC 7301 section 3.2
+    if (found.empty()) return SSL_TLSEXT_ERR_ALERT_FATAL;  // no_application_protocol
+    *chosen = found.data();
+    *chosen_size = static_cast<uint8_t>(found.size());
+    return SSL_TLSEXT_ERR_OK;
 }
 
 void ServerContext::on_secret(const SSL* ssl, const char* line) {

@@ -14,10 +14,16 @@
 #include "dataplane/base/counters.h"
 #include "dataplane/base/drop_reason.h"
 #include "dataplane/base/result.h"
+#include "dataplane/base/time.h"
+#include "dataplane/contract/report.h"
 #include "dataplane/contract/snapshot.h"
 #include "dataplane/tls/certificate_index.h"
+#include "dataplane/tls/client_policy.h"
 #include "dataplane/tls/kernel_tls.h"
 #include "dataplane/tls/openssl_ptr.h"
+#include "dataplane/tls/peer_certificate.h"
+#include "dataplane/tls/ticket_sealer.h"
+#include "dataplane/tls/trust_store.h"
 #include "dataplane/tls/write_keys.h"
 
 namespace sluice::tls {
@@ -32,6 +38,9 @@ struct ConnectionNotes {
     std::string server_name;  // canonical; empty: none was sent
     bool settled = false;     // the ClientHello came and a certificate was chosen
     bool unknown_name = false;
+    bool asked_for_certificate = false;
+    // Those that answer the name, until the handshake is done.
+    std::shared_ptr<const CertificateSet> certificates;
     uint32_t idle_records = 0;  // received without data, since the stream last set it to zero
     WriteKeys write_keys;
     bool kernel_writes = false;  // the kernel encrypts what we send
@@ -53,6 +62,15 @@ class ServerContext {
     // A connection that has not begun. `notes` outlives it.
     SslPtr new_connection(ConnectionNotes& notes);
 
+    // See Contexts.
+    void set_ticket_keys(std::shared_ptr<const contract::TicketKeys> keys);
+    void offer_http2(bool offer) { offer_http2_ = offer; }
+    void set_now(const Now& now) { now_ = now; }
+    void report(contract::WorkerReport& report) const;
+
+    // What the client of a finished handshake showed; null: nothing.
+    std::unique_ptr<PeerCertificate> client_certificate(SSL* ssl);
+
     // Room for ciphertext on its way out. Borrowed while there is some, so idle connections hold
     // none; given back empty.
     std::vector<uint8_t> borrow_buffer();
@@ -67,6 +85,7 @@ class ServerContext {
 
     DropCounters& drops() { return drops_; }
     Counter& handshakes() { return handshakes_; }
+    Counter& resumptions() { return resumptions_; }
 
     // After how many records a TLS 1.3 sender takes new keys. RFC 8446 section 5.5 allows AES-GCM
     // 2^24.5 full records under one key; half a power below leaves room for counting from zero, and
@@ -84,7 +103,16 @@ class ServerContext {
     static void on_message(int sent, int version, int type, const void* bytes, size_t size,
                            SSL* ssl, void* self);
 
+    // server_sessions.cc
+    static int on_status_request(SSL* ssl, void* self);
+    static int on_client_chain(X509_STORE_CTX* chain, void* self);
+    static int on_ticket_key(SSL* ssl, uint8_t* name, uint8_t* iv, EVP_CIPHER_CTX* cipher,
+                             EVP_MAC_CTX* mac, int seal);
+    static int on_new_ticket(SSL* ssl, void* self);
+    void configure_sessions();
+
     int settle(SSL* ssl, int* alert, ConnectionNotes& notes);
+    bool set_up(SSL* ssl, const CertificateSet& set, const ClientPolicy* policy);
     void configure();
     Result<CertificateIndex::Entry> load(
         const std::shared_ptr<const contract::CertificateConfig>& config, KeyReader& keys);
@@ -92,11 +120,18 @@ class ServerContext {
     DropCounters& drops_;
     LibraryPtr library_;
     SslContextPtr context_;
+    DigestPtr sha256_;
+    TrustStores trusts_;
+    TicketSealer tickets_;
     CertificateIndex certificates_;
+    ClientPolicyIndex policies_;
     uint16_t min_version_ = TLS1_2_VERSION;
     std::vector<std::vector<uint8_t>> spare_buffers_;
     std::vector<uint8_t> gather_;
     Counter handshakes_;
+    Counter resumptions_;
+    bool offer_http2_ = false;
+    Now now_{};
     KernelTls kernel_tls_;
 };
 

@@ -123,6 +123,10 @@ void Stream::complete_handshake() {
     SSL_get0_alpn_selected(ssl_.get(), &alpn, &alpn_size);
     facts_.alpn = as_text({alpn, alpn_size});
     facts_.resumed = SSL_session_reused(ssl_.get()) == 1;
+    facts_.asked_for_certificate = notes_.asked_for_certificate;
+    if (facts_.asked_for_certificate) certificate_ = context_->client_certificate(ssl_.get());
+    if (facts_.resumed) context_->resumptions().add();
+    notes_.certificates.reset();
     facts_.done = true;
     context_->handshakes().add();
 }
@@ -167,6 +171,7 @@ IoResult Stream::read(MutableBytes into) {
         if (result == 1) notes_.idle_records = 0;
         received += part;
     }
+    if (notes_.kernel_writes) answer_key_update();
     if (!notes_.control.empty()) send_control();  // a fatal alert included
     if (status == IoStatus::kEnd) read_ended_ = true;
     if (status == IoStatus::kError) state_ = State::kFailed;

@@ -34,6 +34,7 @@ class Stream final : public ByteStream, private StreamHandler {
     bool flush() override;
     void shutdown_write() override;
     const TlsFacts* tls_facts() const override { return &facts_; }
+    ClientCertificate* client_certificate() override { return certificate_.get(); }
     std::unique_ptr<Conduit> conduit_from(ByteStream& source, uint64_t bytes) override;
     bool worn_out() const override;
 
@@ -55,6 +56,7 @@ class Stream final : public ByteStream, private StreamHandler {
     // stream_kernel.cc
     bool hand_over();
     IoResult write_to_kernel(std::span<const Bytes> pieces);
+    void answer_key_update();
     bool send_control();
     bool send_control(const ControlRecord& record, IoStatus& status);
     bool kernel_bytes_fit(uint64_t bytes) const;
@@ -65,6 +67,7 @@ class Stream final : public ByteStream, private StreamHandler {
     SslPtr ssl_;  // after what it points to
     StreamHandler* handler_ = nullptr;
     TlsFacts facts_;
+    std::unique_ptr<PeerCertificate> certificate_;  // null: none was shown
     State state_ = State::kHandshake;
     bool read_ended_ = false;     // close_notify came
     bool write_ended_ = false;    // shutdown_write() was called

@@ -68,6 +68,23 @@ inline std::shared_ptr<const contract::CertificateConfig> make_certificate(
     return config;
 }
 
+// Keys of session tickets, different ones for each call.
+inline contract::TicketKey make_ticket_key() {
+    static uint8_t count = 0;
+    ++count;
+    contract::TicketKey key;
+    key.name.fill(count);
+    std::ranges::fill(key.cipher_key.span(), static_cast<uint8_t>(count + 1));
+    std::ranges::fill(key.mac_key.span(), static_cast<uint8_t>(count + 2));
+    return key;
+}
+inline std::shared_ptr<const contract::TicketKeys> make_ticket_keys(
+    std::vector<contract::TicketKey> keys = {make_ticket_key()}) {
+    auto made = std::make_shared<contract::TicketKeys>();
+    made->keys = std::move(keys);
+    return made;
+}
+
 // What lies between client and server; the test holds it and plays the network.
 struct Wire {
     std::string to_server;

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "dataplane/io/kernel_tls.h"
+
 namespace sluice::worker {
 
 namespace {
@@ -101,13 +103,17 @@ Front::Front(io::Engine& engine, Random& random, TimerWheel& timers, DropCounter
     : engine_(engine),
       drops_(drops),
       contexts_(drops_),
-      proxy_(*this, peers_, random, timers, drops_) {}
+      proxy_(*this, peers_, random, timers, drops_) {
+    const io::KernelTlsAbility& ability = io::kernel_tls_ability();
+    contexts_.set_kernel_tls(ability.transmit, ability.new_keys);
+}
 
 Front::~Front() = default;
 
 std::string Front::apply(std::shared_ptr<const contract::Snapshot> snapshot,
                          std::shared_ptr<const wireguard::PeerDirectory> peers, Now now) {
     std::string errors;
+    contexts_.set_now(now);
     if (auto applied = contexts_.apply(snapshot->tls); !applied) errors = applied.error().message;
     peers_.apply(snapshot, std::move(peers));
     if (snapshot->wireguard && !host_) {
@@ -158,16 +164,34 @@ void Front::drain(Now now) {
     proxy_.drain(now);
 }
 
-std::unique_ptr<ByteStream> Front::connect(const Endpoint& to) {
-    auto stream = engine_.connect(to);
+std::unique_ptr<ByteStream> Front::connect(const contract::ServerConfig& to,
+                                           contract::UpstreamProtocol protocol) {
+    (void)protocol;
+    auto stream = to.kind == contract::ServerKind::kUnix ? engine_.connect_unix(to.unix_path)
+                                                         : engine_.connect(to.address);
     return stream ? std::move(*stream) : nullptr;
 }
 
 void Front::report(contract::WorkerReport& report) const {
     report.connections_open = proxy_.connections_open();
     report.connections_accepted = accepted_.value();
-    report.tls_handshakes = contexts_.handshakes();
+    contexts_.report(report);
     proxy_.report(report);
+    report.offloads.push_back(kernel_tls_report());
+}
+
+contract::OffloadReport Front::kernel_tls_report() const {
+    const io::KernelTlsAbility& ability = io::kernel_tls_ability();
+    contract::OffloadReport report{.name = "ktls", .state = "on", .reason = {}, .uses = 0};
+    report.uses = contexts_.kernel_tls_uses();
+    if (contexts_.kernel_tls_wanted() == contract::Wanted::kOff) {
+        report.state = "off";
+        report.reason = "switched off in the configuration";
+    } else if (!ability.transmit) {
+        report.state = "unsupported";
+        report.reason = ability.why_not;
+    }
+    return report;
 }
 
 }  // namespace sluice::worker

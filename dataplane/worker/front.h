@@ -15,6 +15,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "dataplane/base/drop_reason.h"
@@ -54,19 +55,33 @@ class Front final : public http::Connector {
     std::string apply(std::shared_ptr<const contract::Snapshot> snapshot,
                       std::shared_ptr<const wireguard::PeerDirectory> peers, Now now);
 
+    // Where the servers with names are from now on.
+    void set_addresses(std::shared_ptr<const contract::AddressBook> book, Now now) {
+        proxy_.set_addresses(std::move(book), now);
+    }
+
     // Closes the listeners and lets requests in progress end.
     void drain(Now now);
     bool idle() const { return proxy_.connections_open() == 0; }
 
-    void set_now(Now now) { proxy_.set_now(now); }
+    void set_now(Now now) {
+        contexts_.set_now(now);
+        proxy_.set_now(now);
+    }
+    void set_ticket_keys(std::shared_ptr<const contract::TicketKeys> keys, Now now) {
+        contexts_.set_now(now);
+        contexts_.set_ticket_keys(std::move(keys));
+    }
     bool run_pending() { return proxy_.run_pending(); }
     void report(contract::WorkerReport& report) const;
 
-    std::unique_ptr<ByteStream> connect(const Endpoint& to) override;
+    std::unique_ptr<ByteStream> connect(const contract::ServerConfig& to,
+                                        contract::UpstreamProtocol protocol) override;
 
   private:
     class Listener;
 
+    contract::OffloadReport kernel_tls_report() const;
     std::string open_listeners(const contract::Snapshot& snapshot);
     // Whether a connection that the tunnel's socket accepted is from beyond this machine.
     bool came_from_a_peer(const IpAddress& remote);

@@ -88,9 +88,13 @@ std::string Worker::apply_tunnel(std::shared_ptr<const TunnelPlan> plan) {
     return {};
 }
 
-void Worker::handle(const contract::SetTicketKeys&) {}
+void Worker::handle(contract::SetTicketKeys& command) {
+    front_->set_ticket_keys(std::move(command.keys), engine_->now());
+}
 
-void Worker::handle(const contract::SetAddresses&) {}
+void Worker::handle(const contract::SetAddresses& command) {
+    front_->set_addresses(command.book, engine_->now());
+}
 
 void Worker::handle(const contract::SendReport& command) {
     contract::WorkerReport report;

@@ -50,7 +50,7 @@ class Worker final : public io::WakeHandler, public io::TurnHandler {
     Worker(WorkerOptions options, contract::Mailbox& mailbox, Clock& clock);
 
     void handle(contract::ApplySnapshot& command);
-    void handle(const contract::SetTicketKeys& command);
+    void handle(contract::SetTicketKeys& command);
     void handle(const contract::SetAddresses& command);
     void handle(const contract::SendReport& command);
     void handle(const contract::Drain& command);
