@@ -22,8 +22,8 @@ class Front::Listener {
     Listener(Front& front, contract::ListenerConfig config, std::string tunnel_interface)
         : config_(std::move(config)),
           tunnel_interface_(std::move(tunnel_interface)),
-          from_tunnel_(front, true),
-          from_elsewhere_(front, false) {}
+          from_tunnel_(front, config_, true),
+          from_elsewhere_(front, config_, false) {}
 
     bool serves(const contract::ListenerConfig& config, const std::string& tunnel_interface) const {
         return config_ == config && tunnel_interface_ == tunnel_interface;
@@ -53,21 +53,25 @@ class Front::Listener {
 
   private:
     struct Entrance final : io::AcceptHandler {
-        Entrance(Front& owner, bool tunnel) : front(owner), through_tunnel(tunnel) {}
+        Entrance(Front& owner, const contract::ListenerConfig& of, bool tunnel)
+            : front(owner), config(of), through_tunnel(tunnel) {}
 
         void on_accept(io::Accepted accepted) override {
             front.accepted_.add();
+            const bool encrypted = config.protocol == contract::ListenerProtocol::kHttps;
             const http::ClientFacts facts{
                 .remote = accepted.remote,
                 .local = accepted.local,
-                .encrypted = true,
-                .through_tunnel =
-                    through_tunnel && front.came_from_a_peer(accepted.remote.address)};
-            auto stream = front.contexts_.accept(std::move(accepted.stream));
+                .encrypted = encrypted,
+                .through_tunnel = through_tunnel && front.came_from_a_peer(accepted.remote.address),
+                .redirect_to_https = config.redirect_to_https};
+            auto stream = encrypted ? front.contexts_.accept(std::move(accepted.stream))
+                                    : std::move(accepted.stream);
             front.proxy_.accept(std::move(stream), facts, front.engine_.now());
         }
 
         Front& front;
+        const contract::ListenerConfig& config;
         bool through_tunnel;
         std::unique_ptr<io::Acceptor> acceptor;
     };
