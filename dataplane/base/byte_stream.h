@@ -126,6 +126,9 @@ class ByteStream {
     // Ends our direction in an orderly way (close_notify, FIN) after what was written.
     virtual void shutdown_write() = 0;
 
+    // After kError: why, in words for the operator. Empty: nothing is known but that it broke.
+    virtual std::string_view failure() const { return {}; }
+
     virtual const TlsFacts* tls_facts() const { return nullptr; }
     // Null: none was shown.
     virtual ClientCertificate* client_certificate() { return nullptr; }

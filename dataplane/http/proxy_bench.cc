@@ -49,7 +49,8 @@ class Pipe final : public ByteStream {
 };
 
 struct Around final : Connector, PeerDirectory {
-    std::unique_ptr<ByteStream> connect(const Endpoint&) override {
+    std::unique_ptr<ByteStream> connect(const contract::ServerConfig&,
+                                        contract::UpstreamProtocol) override {
         auto stream = std::make_unique<Pipe>();
         server = stream.get();
         return stream;

@@ -11,13 +11,19 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <span>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
 #include "dataplane/base/byte_stream.h"
+#include "dataplane/base/random.h"
 #include "dataplane/base/timer_wheel.h"
 #include "dataplane/contract/snapshot.h"
+#include "dataplane/http/health_probe.h"
+#include "dataplane/http/proxy.h"
+#include "dataplane/http/server_health.h"
 
 namespace sluice::http {
 
@@ -53,18 +59,25 @@ class ServerConnection final : public StreamHandler, public Timer {
 
     Server& server_;
     std::unique_ptr<ByteStream> stream_;
+    uint32_t identity_;  // of the server when the connection was made
     bool reused_ = false;
 };
 
 // One server of one backend, for as long as snapshots or exchanges know it.
 class Server {
   public:
-    Server(UpstreamPool& pool, std::string backend, contract::ServerConfig config);
+    Server(UpstreamPool& pool, std::string backend);
     ~Server();
     Server(const Server&) = delete;
     Server& operator=(const Server&) = delete;
 
     const contract::ServerConfig& config() const { return config_; }
+    contract::UpstreamProtocol protocol() const { return protocol_; }
+    const ServerHealth& health() const { return health_; }
+    // By which a client's cookie names it.
+    const std::string& sticky_token() const { return sticky_token_; }
+    // Why a connection failed last, as its stream said; empty: none did, or nothing was said.
+    const std::string& last_failure() const { return last_failure_; }
 
     // A connection that waits, or null. The caller sets its handler.
     std::unique_ptr<ServerConnection> take_idle();
@@ -77,6 +90,8 @@ class Server {
 
     // No snapshot that is served names it any more.
     void retire();
+    // By a health check.
+    void probed(bool good, std::string_view reason, const contract::HealthCheck& check, Now now);
 
     // For each request that it is asked, each try by itself. `status`: kAnswered.
     void request_began() {
@@ -99,10 +114,20 @@ class Server {
     static constexpr Duration kAvoid = std::chrono::seconds(2);
 
     void drop(ServerConnection* connection);
+    void configure(const contract::BackendConfig& backend, const contract::ServerConfig& config);
+    void close_idle();
 
     UpstreamPool& pool_;
     std::string backend_;
     contract::ServerConfig config_;
+    contract::UpstreamProtocol protocol_ = contract::UpstreamProtocol::kHttp1;
+    Duration idle_timeout_{};
+    std::string sticky_token_;
+    std::string last_failure_;
+    ServerHealth health_;
+    std::unique_ptr<HealthProbe> probe_;  // null: it is not checked
+    // Changes with what a connection stands for: the protocol, and who is let in by TLS.
+    uint32_t identity_ = 0;
     std::vector<std::unique_ptr<ServerConnection>> idle_;
     Instant avoid_until_ = Instant::min();
     uint32_t active_ = 0;
@@ -111,20 +136,33 @@ class Server {
 
 class UpstreamPool {
   public:
-    // Many servers close after 60 s or more, and those that do so earlier are seen to do it; half a
-    // minute keeps busy connections and lets the others go.
-    static constexpr Duration kIdleTimeout = std::chrono::seconds(30);
     // A server never gets more waiting connections from one worker than this, all servers together
     // not more than kIdleMax: file descriptors are for clients first.
     static constexpr size_t kIdlePerServer = 128;
     static constexpr size_t kIdleMax = 1024;
 
-    explicit UpstreamPool(TimerWheel& timers) : timers_(timers) {}
+    // All outlive the pool; `now` is the time of the running turn.
+    UpstreamPool(Connector& connector, TimerWheel& timers, Random& random, const Now& now)
+        : connector_(connector), timers_(timers), random_(random), now_(now) {}
 
-    // The server of this backend with this address, with its connections and counts if it is known
-    // already.
-    std::shared_ptr<Server> server(const std::string& backend,
+    // The server of this backend at this address, with its connections, counts and health if it is
+    // known already. `config.address` is where it is, also if it is configured by name.
+    std::shared_ptr<Server> server(const contract::BackendConfig& backend,
                                    const contract::ServerConfig& config);
+    // A new connection. Null: it failed at once.
+    std::unique_ptr<ByteStream> open(Server& server) {
+        return connector_.connect(server.config(), server.protocol());
+    }
+
+    void set_addresses(std::shared_ptr<const contract::AddressBook> book) {
+        book_ = std::move(book);
+    }
+    // Empty: not known (yet).
+    std::span<const IpAddress> addresses_of(const std::string& name) const;
+
+    TimerWheel& timers() { return timers_; }
+    Random& random() { return random_; }
+    Now now() const { return now_; }
     // Retires the servers for which server() was not called since the last sweep().
     void sweep();
     // Closes all that waits; nothing waits from now on.
@@ -143,7 +181,11 @@ class UpstreamPool {
         bool wanted = true;
     };
 
+    Connector& connector_;
     TimerWheel& timers_;
+    Random& random_;
+    const Now& now_;
+    std::shared_ptr<const contract::AddressBook> book_;  // null: none yet
     size_t idle_ = 0;
     bool closed_ = false;
     std::map<std::pair<std::string, std::string>, Entry> servers_;  // backend, address

@@ -104,6 +104,8 @@ class Engine {
     // reports kError if that fails, whatever the network's reason. The Error is for what is wrong
     // on this machine, such as no descriptor being left.
     virtual Result<std::unique_ptr<ByteStream>> connect(const Endpoint& to) = 0;
+    // The same for a Unix socket.
+    virtual Result<std::unique_ptr<ByteStream>> connect_unix(const std::string& path) = 0;
 
     virtual Result<std::unique_ptr<DatagramPort>> open_datagram_port(
         const DatagramPortOptions& options, DatagramHandler& handler) = 0;

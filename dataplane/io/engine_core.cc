@@ -137,6 +137,10 @@ Result<std::unique_ptr<ByteStream>> EngineCore::connect(const Endpoint& to) {
     return Socket::connect(*this, to);
 }
 
+Result<std::unique_ptr<ByteStream>> EngineCore::connect_unix(const std::string& path) {
+    return Socket::connect_unix(*this, path);
+}
+
 Result<std::unique_ptr<DatagramPort>> EngineCore::open_datagram_port(
     const DatagramPortOptions& options, DatagramHandler& handler) {
     auto socket = open_datagram_socket(options);

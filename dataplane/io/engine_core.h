@@ -91,6 +91,7 @@ class EngineCore : public Engine, private Watcher {
     Result<std::unique_ptr<Acceptor>> listen(const ListenOptions& options,
                                              AcceptHandler& handler) override;
     Result<std::unique_ptr<ByteStream>> connect(const Endpoint& to) override;
+    Result<std::unique_ptr<ByteStream>> connect_unix(const std::string& path) override;
     Result<std::unique_ptr<DatagramPort>> open_datagram_port(const DatagramPortOptions& options,
                                                              DatagramHandler& handler) override;
     Result<std::unique_ptr<DatagramPort>> attach(OpenedDatagramSocket socket,

@@ -5,10 +5,12 @@
 #include <poll.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
+#include <sys/un.h>
 
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <cstring>
 
 #include "dataplane/io/conduit.h"
 #include "dataplane/io/socket_address.h"
@@ -28,11 +30,13 @@ constexpr size_t kPiecesMax = 64;
 // connection ends; the connection is over by then for everybody else.
 constexpr Duration kLookAgain = std::chrono::milliseconds(50);
 
-// What the network or the far end can say to a connect. Everything else is a matter of this
+// What the network or the far end can say to a connect; a Unix socket's far end says that it is not
+// there, lets nobody in, or has too many waiting (EAGAIN). Everything else is a matter of this
 // machine.
-bool is_answer_of_network(int error) {
+bool is_answer_of_far_end(int error) {
     return error == ECONNREFUSED || error == ECONNRESET || error == ETIMEDOUT ||
-           error == EHOSTUNREACH || error == ENETUNREACH;
+           error == EHOSTUNREACH || error == ENETUNREACH || error == ENOENT || error == EACCES ||
+           error == EAGAIN;
 }
 
 }  // namespace
@@ -46,24 +50,42 @@ std::unique_ptr<Socket> Socket::adopt(EngineCore& engine, Descriptor socket) {
 }
 
 Result<std::unique_ptr<ByteStream>> Socket::connect(EngineCore& engine, const Endpoint& to) {
-    const auto failure = [&to](int error) {
-        std::string message = "cannot connect to " + to.text() + ": " + error_text(error);
+    const int family = to.address.is_v6() ? AF_INET6 : AF_INET;
+    Descriptor socket(::socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+    // Every write here is a whole piece of a protocol; waiting for more would only add delay.
+    const int on = 1;
+    if (socket.is_open()) setsockopt(socket.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    SocketAddress address;
+    const socklen_t length = to_kernel(to, family, address);
+    return connect(engine, std::move(socket), &address.any, length, to.text());
+}
+
+Result<std::unique_ptr<ByteStream>> Socket::connect_unix(EngineCore& engine,
+                                                         const std::string& path) {
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    if (path.empty() || path.size() >= sizeof address.sun_path)
+        return fail("the path of the Unix socket " + path + " is too long: 107 bytes are the most");
+    std::memcpy(address.sun_path, path.data(), path.size());
+    Descriptor socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+    return connect(engine, std::move(socket), reinterpret_cast<const sockaddr*>(&address),
+                   sizeof address, path);
+}
+
+Result<std::unique_ptr<ByteStream>> Socket::connect(EngineCore& engine, Descriptor socket,
+                                                    const sockaddr* address, uint32_t length,
+                                                    const std::string& name) {
+    const auto failure = [&name](int error) {
+        std::string message = "cannot connect to " + name + ": " + error_text(error);
         if (error == EMFILE) message += "; raise the limit of open files (LimitNOFILE)";
         if (error == EADDRNOTAVAIL) message += "; all local ports towards it are in use";
         return fail(std::move(message));
     };
-    const int family = to.address.is_v6() ? AF_INET6 : AF_INET;
-    Descriptor socket(::socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
     if (!socket.is_open()) return failure(errno);
-    // Every write here is a whole piece of a protocol; waiting for more would only add delay.
-    const int on = 1;
-    setsockopt(socket.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-    SocketAddress address;
-    const socklen_t length = to_kernel(to, family, address);
     State state = State::kConnecting;
-    if (::connect(socket.get(), &address.any, length) == 0) {
+    if (::connect(socket.get(), address, length) == 0) {
         state = State::kOpen;
-    } else if (is_answer_of_network(errno)) {
+    } else if (is_answer_of_far_end(errno)) {
         // On loopback the refusal is there at once. The caller hears of it as of any other one.
         state = State::kBroken;
     } else if (errno != EINPROGRESS) {

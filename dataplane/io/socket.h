@@ -1,11 +1,14 @@
-// A TCP connection over a non-blocking socket, the same for both engines: the engine says when it
+// A TCP connection, or one by a Unix socket, over a non-blocking socket, the same for both engines: the engine says when it
 // is worth trying, plain recvmsg and sendmsg move the bytes. Reasons: TLS wants the socket itself
 // (kernel TLS is a property of it, and bodies are spliced into it), OpenSSL's state machine is
 // built on "try again", and one code path is tested by both engines. Completion-based receive would
 // own a buffer for each idle connection, or need a second copy.
 #pragma once
 
+#include <sys/socket.h>
+
 #include <memory>
+#include <string>
 
 #include "dataplane/io/engine_core.h"
 #include "dataplane/io/kernel_tls.h"
@@ -17,6 +20,8 @@ class Socket final : public ByteStream, private Watcher {
     // An accepted, non-blocking socket with TCP_NODELAY set. Null: the engine cannot watch it.
     static std::unique_ptr<Socket> adopt(EngineCore& engine, Descriptor socket);
     static Result<std::unique_ptr<ByteStream>> connect(EngineCore& engine, const Endpoint& to);
+    static Result<std::unique_ptr<ByteStream>> connect_unix(EngineCore& engine,
+                                                            const std::string& path);
     ~Socket() override;
 
     void set_handler(StreamHandler* handler) override {
@@ -46,6 +51,9 @@ class Socket final : public ByteStream, private Watcher {
 
     Socket(EngineCore& engine, Descriptor socket, State state)
         : engine_(engine), socket_(std::move(socket)), state_(state) {}
+    static Result<std::unique_ptr<ByteStream>> connect(EngineCore& engine, Descriptor socket,
+                                                       const sockaddr* address, uint32_t length,
+                                                       const std::string& name);
     void on_ready(uint32_t events) override;
     void finish_connecting();
     IoResult failed(int error);

@@ -61,7 +61,9 @@ class World final : public Connector, public PeerDirectory {
                 true, true};
     }
 
-    std::unique_ptr<ByteStream> connect(const Endpoint& to) override {
+    std::unique_ptr<ByteStream> connect(const contract::ServerConfig& server,
+                                        contract::UpstreamProtocol) override {
+        const Endpoint& to = server.address;
         const auto found = reachable.find(to.port);
         const Reachable how = found == reachable.end() ? Reachable::kYes : found->second;
         attempts.push_back(to.port);
