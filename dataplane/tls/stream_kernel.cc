@@ -103,6 +103,14 @@ IoResult Stream::write_to_kernel(std::span<const Bytes> pieces) {
     return result;
 }
 
+// OpenSSL would answer with its next data, and has none any more.
+void Stream::answer_key_update() {
+    if (SSL_get_key_update_type(ssl_.get()) == SSL_KEY_UPDATE_NONE) return;
+    const ErrorQueueScope errors;
+    // Refused while one half of a message of the peer's is there; the other half brings us here.
+    if (SSL_key_update(ssl_.get(), SSL_KEY_UPDATE_NOT_REQUESTED) == 1) SSL_do_handshake(ssl_.get());
+}
+
 // True: nothing waits any more.
 bool Stream::send_control() {
     size_t sent = 0;
