@@ -113,8 +113,9 @@ Http2Connection::Step Http2Connection::receive(size_t& budget) {
     deliver(budget);
     serve_waiting();
     if (broken_) return Step::kGone;
-    if (stream_count_ == 0 && nghttp2_session_want_read(session_) == 0 &&
-        nghttp2_session_want_write(session_) == 0) {
+    // Its last word was said: after a mistake of the client, or after the last stream.
+    if (nghttp2_session_want_read(session_) == 0 && nghttp2_session_want_write(session_) == 0) {
+        break_streams();
         begin_farewell();
         return Step::kGoOn;
     }
@@ -207,7 +208,7 @@ void Http2Connection::end_turn() {
     }
     // What was sent may have been the last of it, or have ended a stream.
     if (broken_ || phase_ != Phase::kOpen || any_ready() ||
-        (stream_count_ == 0 && nghttp2_session_want_read(session_) == 0))
+        nghttp2_session_want_read(session_) == 0)
         return run();
     set_timer();
 }

@@ -197,7 +197,8 @@ void Http2Session::forget(Http2Stream& stream) {
     // not must not be taken for the whole.
     if (!stream.refused && (!stream.output_ended() || stream.is_cut())) {
         nghttp2_submit_rst_stream(session_, NGHTTP2_FLAG_NONE, stream.id(), NGHTTP2_INTERNAL_ERROR);
-    } else if (!stream.input_ended()) {
+    } else if (!stream.input_ended() && pump()) {
+        // Not before the answer has left libnghttp2, which would drop it.
         nghttp2_submit_rst_stream(session_, NGHTTP2_FLAG_NONE, stream.id(), NGHTTP2_NO_ERROR);
     }
     mark_unsent();

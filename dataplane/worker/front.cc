@@ -14,6 +14,10 @@ std::string append(std::string errors, const std::string& more) {
     return errors + more;
 }
 
+// What a source is limited in, for the hash of its address. Routes have hashes of their names.
+constexpr uint64_t kConnections = 1;
+constexpr uint64_t kHandshakes = 2;
+
 }  // namespace
 
 // The sockets of one listener.
@@ -59,15 +63,28 @@ class Front::Listener {
         void on_accept(io::Accepted accepted) override {
             front.accepted_.add();
             const bool encrypted = config.protocol == contract::ListenerProtocol::kHttps;
-            const http::ClientFacts facts{
-                .remote = accepted.remote,
-                .local = accepted.local,
-                .encrypted = encrypted,
-                .through_tunnel = through_tunnel && front.came_from_a_peer(accepted.remote.address),
-                .redirect_to_https = config.redirect_to_https};
+            const bool peer = through_tunnel && front.came_from_a_peer(accepted.remote.address);
+            std::shared_ptr<const CountTable::Place> place;
+            // Peers have proved who they are, and one that floods is known by its name. Behind a
+            // proxy of the operator's all its clients would count as one.
+            if (!peer && !is_proxy(accepted.remote.address) &&
+                !front.admit(accepted.remote.address, encrypted, place))
+                return;
+            const http::ClientFacts facts{.remote = accepted.remote,
+                                          .local = accepted.local,
+                                          .encrypted = encrypted,
+                                          .through_tunnel = peer,
+                                          .redirect_to_https = config.redirect_to_https,
+                                          .place = std::move(place)};
             auto stream = encrypted ? front.contexts_.accept(std::move(accepted.stream))
                                     : std::move(accepted.stream);
             front.proxy_.accept(std::move(stream), facts, front.engine_.now());
+        }
+
+        bool is_proxy(const IpAddress& remote) const {
+            return std::ranges::any_of(
+                config.proxy_protocol_from,
+                [&remote](const IpPrefix& prefix) { return prefix.contains(remote); });
         }
 
         Front& front;
@@ -127,8 +144,32 @@ std::string Front::apply(std::shared_ptr<const contract::Snapshot> snapshot,
             errors = append(std::move(errors), opened.error().message);
         }
     }
+    connections_per_client_ = snapshot->limits.connections_per_client;
+    handshakes_per_client_ = snapshot->limits.handshakes_per_client;
     proxy_.apply(snapshot, now);
     return append(std::move(errors), open_listeners(*snapshot));
+}
+
+bool Front::admit(const IpAddress& remote, bool handshake,
+                  std::shared_ptr<const CountTable::Place>& place) {
+    if (limits_ == nullptr) return true;
+    if (connections_per_client_ > 0) {
+        CountTable::Place taken = limits_->connections.enter(limits_->hash.of(remote, kConnections),
+                                                             connections_per_client_);
+        if (!taken.taken()) {
+            drops_.add(DropReason::kSourceConnectionLimit);
+            return false;
+        }
+        place = std::make_shared<const CountTable::Place>(std::move(taken));
+    }
+    if (!handshake || handshakes_per_client_ == 0) return true;
+    const Pace pace =
+        Pace::of(handshakes_per_client_, std::chrono::seconds(1), handshakes_per_client_);
+    if (limits_->paces.take(limits_->hash.of(remote, kHandshakes), pace, engine_.now().mono) ==
+        Duration::zero())
+        return true;
+    drops_.add(DropReason::kSourceHandshakeLimit);
+    return false;
 }
 
 bool Front::came_from_a_peer(const IpAddress& remote) {
