@@ -127,6 +127,7 @@ Front::Front(io::Engine& engine, Random& random, TimerWheel& timers, DropCounter
       proxy_(*this, peers_, random, timers, drops_) {
     const io::KernelTlsAbility& ability = io::kernel_tls_ability();
     contexts_.set_kernel_tls(ability.transmit, ability.new_keys);
+    contexts_.offer_http2(true);
 }
 
 Front::~Front() = default;
