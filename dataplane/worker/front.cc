@@ -212,10 +212,15 @@ void Front::drain(Now now) {
 
 std::unique_ptr<ByteStream> Front::connect(const contract::ServerConfig& to,
                                            contract::UpstreamProtocol protocol) {
-    (void)protocol;
     auto stream = to.kind == contract::ServerKind::kUnix ? engine_.connect_unix(to.unix_path)
                                                          : engine_.connect(to.address);
-    return stream ? std::move(*stream) : nullptr;
+    if (!stream) return nullptr;
+    if (to.kind != contract::ServerKind::kHttps) return std::move(*stream);
+    // Without a word on whom to trust nobody is.
+    if (to.tls == nullptr) return nullptr;
+    const bool http2 = protocol == contract::UpstreamProtocol::kHttp2;
+    return client_contexts_.connect(std::move(*stream), to.tls, to.address.text(),
+                                    http2 ? "h2" : "http/1.1");
 }
 
 void Front::report(contract::WorkerReport& report) const {

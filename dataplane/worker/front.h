@@ -20,12 +20,14 @@
 
 #include "dataplane/base/drop_reason.h"
 #include "dataplane/base/random.h"
+#include "dataplane/base/source_limits.h"
 #include "dataplane/base/timer_wheel.h"
 #include "dataplane/contract/report.h"
 #include "dataplane/contract/snapshot.h"
 #include "dataplane/http/proxy.h"
 #include "dataplane/io/engine.h"
 #include "dataplane/io/host_addresses.h"
+#include "dataplane/tls/client_contexts.h"
 #include "dataplane/tls/contexts.h"
 #include "dataplane/wireguard/peer_directory.h"
 
@@ -55,6 +57,12 @@ class Front final : public http::Connector {
     std::string apply(std::shared_ptr<const contract::Snapshot> snapshot,
                       std::shared_ptr<const wireguard::PeerDirectory> peers, Now now);
 
+    // Sources are limited together with other workers' from now on. Outlives the front.
+    void share_limits(SourceLimits& limits) {
+        limits_ = &limits;
+        proxy_.share_limits(limits);
+    }
+
     // Where the servers with names are from now on.
     void set_addresses(std::shared_ptr<const contract::AddressBook> book, Now now) {
         proxy_.set_addresses(std::move(book), now);
@@ -83,18 +91,26 @@ class Front final : public http::Connector {
 
     contract::OffloadReport kernel_tls_report() const;
     std::string open_listeners(const contract::Snapshot& snapshot);
+    // Counts a connection against its source's limits, for as long as `place` lives; false: it is
+    // one too many.
+    bool admit(const IpAddress& remote, bool handshake,
+               std::shared_ptr<const CountTable::Place>& place);
     // Whether a connection that the tunnel's socket accepted is from beyond this machine.
     bool came_from_a_peer(const IpAddress& remote);
 
     io::Engine& engine_;
     DropCounters& drops_;
     tls::Contexts contexts_;
+    tls::ClientContexts client_contexts_;
     SnapshotPeers peers_;
     http::Proxy proxy_;
     std::vector<std::unique_ptr<Listener>> listeners_;
     // Set with the first snapshot that has a tunnel.
     std::optional<io::HostAddresses> host_;
     Counter accepted_;
+    SourceLimits* limits_ = nullptr;
+    uint32_t connections_per_client_ = 0;  // 0: no limit
+    uint32_t handshakes_per_client_ = 0;
 };
 
 }  // namespace sluice::worker
