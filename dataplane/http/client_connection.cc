@@ -196,16 +196,18 @@ void ClientConnection::begin_farewell() {
 }
 
 ClientConnection::Step ClientConnection::say_farewell() {
-    if (!stream_->flush()) return Step::kWait;
-    if (!said_end_) {
-        said_end_ = true;
-        stream_->shutdown_write();
-        return Step::kGoOn;
-    }
-    flushed = true;
+    if (!end_writing()) return Step::kWait;
     phase_ = Phase::kLinger;
     phase_since_ = core_.now.mono;
     return Step::kGoOn;
+}
+
+bool ClientConnection::end_writing() {
+    if (!stream_->flush()) return false;
+    flushed = true;
+    if (!said_end_) stream_->shutdown_write();
+    said_end_ = true;
+    return true;
 }
 
 // Whatever still comes is of no interest, only its end is.
@@ -225,7 +227,7 @@ ClientConnection::Step ClientConnection::linger(size_t& budget) {
 }
 
 void ClientConnection::drain() {
-    if (phase_ == Phase::kHead) run();
+    if (phase_ == Phase::kHead || (phase_ == Phase::kExchange && exchange_->in_tunnel())) run();
 }
 
 bool ClientConnection::handshake_done() const {

@@ -35,6 +35,9 @@ class ClientConnection final : public StreamHandler, public Timer {
     const ClientFacts& facts() const { return facts_; }
     std::string_view address_text() const { return address_text_; }
     Relay& upload() { return upload_; }
+    // Our direction ends, after what was written. False: some of it is still held back; the handler
+    // is called when to try again.
+    bool end_writing();
     bool readable = true;  // not known to be empty
     bool writable = true;  // not known to be full
     bool flushed = true;   // nothing that was written is known to be held back

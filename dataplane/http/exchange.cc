@@ -5,6 +5,8 @@
 
 #include "dataplane/http/client_connection.h"
 #include "dataplane/http/header_rules.h"
+#include "dataplane/http/trailers.h"
+#include "dataplane/http/upgrade.h"
 
 namespace sluice::http {
 
@@ -13,10 +15,6 @@ namespace {
 // Informational responses before the final one. Software sends one or two; a server that goes on
 // and on would hold the client and us for ever.
 constexpr uint8_t kInterimMax = 16;
-
-void spend(size_t& budget, size_t bytes) {
-    budget -= std::min(budget, bytes);
-}
 
 }  // namespace
 
@@ -57,6 +55,7 @@ void Exchange::record() const {
     if (picked_ != nullptr && tries_ > 0) record.server = picked_->config().url;
     record.tries = tries_;
     record.status = status_;
+    record.upgraded = status_ == 101;
     record.cut_off = !over_ || result_ == Result::kAbort;
     if (answered) record.until_response = response_at_ - begun_at_;
     record.total = core_.now.mono - begun_at_;
@@ -70,9 +69,13 @@ void Exchange::on_stream_ready() {
     client_.run();  // may destroy this
 }
 
+void Exchange::spend_turn(size_t& budget, size_t bytes) {
+    budget -= std::min(budget, bytes);
+}
+
 Exchange::Result Exchange::pump(size_t& budget) {
     while (!over_) {
-        bool moved = server_ != nullptr && pump_upload(budget);
+        bool moved = !in_tunnel() && server_ != nullptr && pump_upload(budget);
         if (!over_) moved = pump_download(budget) || moved;
         if (over_) break;
         if (!moved) {
@@ -100,6 +103,8 @@ bool Exchange::pump_upload(size_t& budget) {
         give_up(text.status, text.sentence);
         return true;
     }
+    if (!up.trailers_came().empty())
+        pass_trailers(up, route_ != nullptr ? &route_->request_headers : nullptr);
     bool moved = false;
     if (server_writable_) {
         const size_t before = budget;
@@ -138,6 +143,8 @@ bool Exchange::read_client() {
             client_.readable = filled.full;
             return false;
         case IoStatus::kEnd:
+            if (in_tunnel()) return up.source_ended();
+            [[fallthrough]];
         case IoStatus::kError:
             abort();
             return true;
@@ -153,6 +160,8 @@ bool Exchange::pump_download(size_t& budget) {
             return server_ != nullptr && await_response(budget);
         case Download::kBody:
             return stream_body(budget);
+        case Download::kTunnel:
+            return pump_tunnel(budget);
         case Download::kOwnAnswer: {
             const bool moved = write_client(budget);
             if (!over_ && down_.sink_complete()) finish();
@@ -209,7 +218,7 @@ bool Exchange::await_response(size_t& budget) {
         down_.fill(server_->stream(), core_.buffers, Relay::Room::kMayGrow);
     switch (filled.status) {
         case IoStatus::kOk:
-            spend(budget, filled.bytes);
+            spend_turn(budget, filled.bytes);
             // An answer to a request that was not asked: of whom, and whose will the next one be?
             if (!sent_any_) server_misbehaved();
             return true;
@@ -228,12 +237,13 @@ void Exchange::take_response_head(Bytes head) {
     const auto response = wire::parse_response_head(head, core_.fields);
     if (!response) return server_misbehaved();
     const auto framing = frame_response(*response, to_head_);
-    // We never ask for another protocol, so nobody may switch to one.
-    if (!framing || response->status == 101) return server_misbehaved();
+    if (!framing) return server_misbehaved();
+    const bool upgraded = response->status == 101;
+    if (upgraded && !(wants_websocket_ && grants_websocket(*response))) return server_misbehaved();
     // Some servers say 408 before they close a connection that waited too long. It is no answer to
     // this request, which crossed it on the way (RFC 9110 section 15.5.9).
     if (response->status == 408 && may_repeat()) return repeat();
-    const bool interim = response->status < 200;
+    const bool interim = response->status < 200 && !upgraded;
     if (interim && ++interim_count_ > kInterimMax) return server_misbehaved();
     if (interim && client_old_) {  // which knows no such thing
         down_.skip_raw(head.size());
@@ -242,6 +252,7 @@ void Exchange::take_response_head(Bytes head) {
     }
 
     ForwardedResponse forwarded{.framing = *framing, .chunked = false, .close = false, .date = {}};
+    forwarded.upgrade = upgraded;
     if (!interim) {
         const bool no_length =
             framing->body.kind == BodyKind::kChunked || framing->body.kind == BodyKind::kUntilClose;
@@ -262,8 +273,11 @@ void Exchange::take_response_head(Bytes head) {
     scanner_.reset();
     if (interim) return;
     note_response(response->status);
+    if (upgraded) return begin_tunnel();
     down_.begin_body(framing->body, forwarded.chunked);
-    server_reusable_ = framing->reusable;
+    // A server that answered before it had the whole request may never read the rest of it, and
+    // then takes it for the next request. One that refused another protocol may have understood it.
+    server_reusable_ = framing->reusable && upload_ == Upload::kDone && !wants_websocket_;
     download_ = Download::kBody;
     client_.upload().drop_head();
 }
@@ -274,6 +288,7 @@ bool Exchange::stream_body(size_t& budget) {
         abort();
         return true;
     }
+    if (!down_.trailers_came().empty()) pass_trailers(down_, &route_->response_headers);
     const bool moved = write_client(budget);
     if (over_) return true;
     if (down_.sink_complete()) {
@@ -285,7 +300,7 @@ bool Exchange::stream_body(size_t& budget) {
     const Relay::Filled filled = down_.fill(server_->stream(), core_.buffers, Relay::Room::kFixed);
     switch (filled.status) {
         case IoStatus::kOk:
-            spend(budget, filled.bytes);
+            spend_turn(budget, filled.bytes);
             moved_at_ = core_.now.mono;
             return true;
         case IoStatus::kWouldBlock:
@@ -301,6 +316,13 @@ bool Exchange::stream_body(size_t& budget) {
             return true;
     }
     return moved;
+}
+
+void Exchange::pass_trailers(Relay& relay, const contract::HeaderEdits* edits) const {
+    TrailerRules rules{.edits = edits, .reserved = {}};
+    if (route_ != nullptr && route_->forward_auth)
+        rules.reserved = site_->snapshot->forward_auths[*route_->forward_auth].response_headers;
+    relay.pass_trailers(write_trailers(relay.trailers_came(), rules));
 }
 
 bool Exchange::write_client(size_t& budget) {
@@ -324,7 +346,9 @@ bool Exchange::write_client(size_t& budget) {
 // work is for nobody. What it does say is its next request, and stays in the buffer.
 void Exchange::watch_client() {
     Relay& up = client_.upload();
-    if (download_ == Download::kOwnAnswer || !up.source_complete() || up.has_payload()) return;
+    if (download_ == Download::kOwnAnswer || in_tunnel() || !up.source_complete() ||
+        up.has_payload())
+        return;
     const size_t wanted = inquiry_ != nullptr ? inquiry_->body_wanted() : 0;
     while (client_.readable) {
         const bool more = wanted > 0 && up.raw().size() < head_size_ + wanted;
@@ -352,6 +376,7 @@ void Exchange::abort() {
 
 Instant Exchange::deadline() const {
     const contract::HttpLimits& limits = site_->snapshot->limits;
+    if (in_tunnel()) return tunnel_deadline();
     const Instant progress = moved_at_ + limits.progress_timeout;
     if (download_ == Download::kOwnAnswer || down_.head_waits()) return progress;
     if (download_ == Download::kInquiry) return inquiry_->deadline();
@@ -367,6 +392,7 @@ Instant Exchange::deadline() const {
 }
 
 void Exchange::on_deadline() {
+    if (in_tunnel()) return on_tunnel_deadline();
     if (download_ == Download::kOwnAnswer || down_.sink_waits()) {
         core_.drops.add(DropReason::kClientTimeout);
         return abort();

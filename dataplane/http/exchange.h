@@ -24,6 +24,7 @@
 #include "dataplane/http/inquiry.h"
 #include "dataplane/http/relay.h"
 #include "dataplane/http/request_target.h"
+#include "dataplane/wire/websocket_frames.h"
 
 namespace sluice::http {
 
@@ -55,6 +56,9 @@ class Exchange final : public StreamHandler {
 
     void on_stream_ready() override;
 
+    // Not a request any more that ends by itself.
+    bool in_tunnel() const { return download_ == Download::kTunnel; }
+
   private:
     enum class Upload : uint8_t {
         kGoing,
@@ -65,6 +69,7 @@ class Exchange final : public StreamHandler {
         kInquiry,   // it is not yet decided whether the request may go on
         kAwaiting,  // the head of the server's response
         kBody,
+        kTunnel,  // no HTTP any more, in both directions
         kOwnAnswer,
     };
 
@@ -117,10 +122,21 @@ class Exchange final : public StreamHandler {
     bool await_response(size_t& budget);
     void take_response_head(Bytes head);
     bool stream_body(size_t& budget);
+    void pass_trailers(Relay& relay, const contract::HeaderEdits* edits) const;
     bool write_client(size_t& budget);
     void watch_client();
     void finish();
     void abort();
+    static void spend_turn(size_t& budget, size_t bytes);
+
+    // exchange_tunnel.cc: WebSocket
+    void begin_tunnel();
+    bool pump_tunnel(size_t& budget);
+    bool pump_tunnel_up(size_t& budget);
+    bool pump_tunnel_down(size_t& budget);
+    void take_from_server();
+    Instant tunnel_deadline() const;
+    void on_tunnel_deadline();
 
     Core& core_;
     ClientConnection& client_;
@@ -143,10 +159,12 @@ class Exchange final : public StreamHandler {
     std::unique_ptr<Notes> notes_;
 
     Instant begun_at_{};
-    Instant response_at_{};  // when the final response's head was written
-    Instant attempt_at_{};   // when the connection to the server was begun
-    Instant moved_at_{};     // when a byte moved last, in either direction
+    Instant response_at_{};                 // when the final response's head was written
+    Instant attempt_at_{};                  // when the connection to the server was begun
+    Instant moved_at_{};                    // when a byte moved last, in either direction
+    Instant farewell_at_ = Instant::max();  // when a tunnel that is told to go away is cut
     BodyFraming request_body_;
+    wire::WebsocketFrames frames_;  // from the server
     uint32_t head_size_ = 0;  // of the request's head while it is still in the client's buffer
     uint32_t tries_ = 0;
     uint16_t status_ = 0;  // of the final response
@@ -166,6 +184,10 @@ class Exchange final : public StreamHandler {
     bool to_head_ = false;
     bool idempotent_ = false;
     bool expects_continue_ = false;
+    bool accepts_trailers_ = false;
+    bool wants_websocket_ = false;
+    bool going_away_ = false;       // the client of a tunnel was told so
+    bool client_told_end_ = false;  // of a tunnel: our direction to it has ended
     bool repeated_ = false;
     bool keep_client_ = true;
     bool server_readable_ = false;

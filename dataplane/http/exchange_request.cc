@@ -6,6 +6,8 @@
 #include "dataplane/http/client_connection.h"
 #include "dataplane/http/exchange.h"
 #include "dataplane/http/header_rules.h"
+#include "dataplane/http/trailers.h"
+#include "dataplane/http/upgrade.h"
 
 namespace sluice::http {
 
@@ -38,6 +40,8 @@ void Exchange::begin(Bytes head) {
     ++core_.requests;
     keep_client_ = !framing->close;
     expects_continue_ = framing->expects_continue;
+    accepts_trailers_ = !client_old_ && accepts_trailers(*request);
+    wants_websocket_ = asks_for_websocket(*request, framing->body);
     request_body_ = framing->body;
     head_size_ = static_cast<uint32_t>(head.size());
     if (core_.access_log != nullptr) {
@@ -99,6 +103,8 @@ void Exchange::forward(const wire::Http1RequestHead& head, const RequestTarget& 
         .authority = target.authority,
         .body = request_body_,
         .expects_continue = expects_continue_,
+        .accepts_trailers = accepts_trailers_,
+        .upgrade = wants_websocket_,
         .client_address = client_.address_text(),
         .encrypted = client_.facts().encrypted,
         .peer = peer != nullptr ? std::string_view(*peer) : std::string_view(),

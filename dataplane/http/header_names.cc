@@ -22,7 +22,7 @@ constexpr Known kKnown[] = {
     {"proxy", HeaderName::kIdentity},
     {"expect", HeaderName::kExpect},
     {"upgrade", HeaderName::kHopByHop},
-    {"trailer", HeaderName::kHopByHop},
+    {"trailer", HeaderName::kTrailer},
     {"x-scheme", HeaderName::kIdentity},
     {"forwarded", HeaderName::kIdentity},
     {"x-real-ip", HeaderName::kIdentity},

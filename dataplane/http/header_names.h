@@ -15,6 +15,7 @@ enum class HeaderName : uint8_t {
     kConnection,
     kExpect,
     kDate,
+    kTrailer,  // names what follows a chunked body, so it passes only with one
     // About one connection only, never passed on (RFC 9110 section 7.6.1), or about an exchange
     // with a proxy, which ended here.
     kHopByHop,

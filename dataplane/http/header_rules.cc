@@ -4,6 +4,7 @@
 
 #include "dataplane/http/connection_options.h"
 #include "dataplane/http/header_names.h"
+#include "dataplane/http/trailers.h"
 
 namespace sluice::http {
 
@@ -40,6 +41,20 @@ class NamedByConnection {
     size_t count_ = 0;
 };
 
+void write_trailer_names(std::span<const wire::Http1Field> fields, const NamedByConnection& named,
+                         wire::Http1HeadWriter& writer) {
+    for (const wire::Http1Field& field : fields) {
+        const NamedHeader name = recognise(field.name);
+        if (name.name != HeaderName::kTrailer || name.disguised || named.has(field.name)) continue;
+        if (may_be_trailer_list(field.value)) writer.field(field.name, field.value);
+    }
+}
+
+void write_upgrade(wire::Http1HeadWriter& writer) {
+    writer.field("Connection", "Upgrade");
+    writer.field("Upgrade", "websocket");
+}
+
 void write_port(const ForwardedRequest& forwarded, wire::Http1HeadWriter& writer) {
     const uint16_t usual = forwarded.encrypted ? 443 : 80;
     writer.field("X-Forwarded-Port",
@@ -64,8 +79,16 @@ void write_request(const wire::Http1RequestHead& head, const ForwardedRequest& f
         writer.field("Content-Length", forwarded.body.length);
     } else if (forwarded.body.kind == BodyKind::kChunked) {
         writer.field("Transfer-Encoding", "chunked");
+        write_trailer_names(head.fields, named_by_connection, writer);
     }
     if (forwarded.expects_continue) writer.field("Expect", "100-continue");
+    if (forwarded.upgrade) {
+        write_upgrade(writer);
+    } else if (forwarded.accepts_trailers) {
+        // TE is about one connection, and says so (RFC 9110 section 10.1.4).
+        writer.field("Connection", "TE");
+        writer.field("TE", "trailers");
+    }
     writer.field("X-Forwarded-For", forwarded.client_address);
     writer.field("X-Forwarded-Proto", forwarded.encrypted ? "https" : "http");
     writer.field("X-Forwarded-Host", forwarded.authority.text);
@@ -89,6 +112,7 @@ void write_response(const wire::Http1ResponseHead& head, const ForwardedResponse
             case HeaderName::kTransferEncoding:
             case HeaderName::kConnection:
             case HeaderName::kHopByHop:
+            case HeaderName::kTrailer:
                 continue;
             default:
                 break;
@@ -103,10 +127,12 @@ void write_response(const wire::Http1ResponseHead& head, const ForwardedResponse
             writer.field("Content-Length", framing.length_only);
         } else if (forwarded.chunked) {
             writer.field("Transfer-Encoding", "chunked");
+            write_trailer_names(head.fields, named_by_connection, writer);
         }
         if (!has_date) writer.field("Date", forwarded.date);
         if (forwarded.close) writer.field("Connection", "close");
     }
+    if (forwarded.upgrade) write_upgrade(writer);
     writer.end();
 }
 

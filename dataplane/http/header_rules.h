@@ -24,6 +24,8 @@ struct ForwardedRequest {
     Authority authority;
     BodyFraming body;
     bool expects_continue = false;
+    bool accepts_trailers = false;  // TE: trailers
+    bool upgrade = false;           // to WebSocket
     std::string_view client_address;  // "192.0.2.1", "2001:db8::1"
     bool encrypted = true;
     std::string_view peer;  // empty: not a tunnel peer
@@ -36,6 +38,7 @@ struct ForwardedResponse {
     ResponseFraming framing;
     bool chunked = false;   // how we frame the body, when it has no length
     bool close = false;     // no further request on the client's connection
+    bool upgrade = false;   // to WebSocket: this is the 101
     std::string_view date;  // for responses that have none
 };
 // A 1xx response takes neither framing nor date.

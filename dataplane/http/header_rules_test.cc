@@ -138,7 +138,7 @@ TEST_CASE("a response's headers on their way to the client") {
                    writer);
     CHECK(as_text({into.data(), writer.size()}) ==
           "HTTP/1.1 200 OK\r\nServer: s\r\nSet-Cookie: a\r\nset-cookie: b\r\n"
-          "Transfer-Encoding: chunked\r\nDate: today\r\nConnection: close\r\n\r\n");
+          "Transfer-Encoding: chunked\r\nTrailer: T\r\nDate: today\r\nConnection: close\r\n\r\n");
 }
 
 TEST_CASE("names are recognised whole") {

@@ -85,6 +85,8 @@ void Relay::begin_body(BodyFraming framing, bool chunked_out) {
     chunked_out_ = chunked_out;
     last_chunk_framed_ = false;
     body_sent_any_ = false;
+    trailers_came_.clear();
+    trailers_.clear();
     payload_begin_ = payload_end_ = raw_begin_;
     source_complete_ =
         kind_ == BodyKind::kNone || (kind_ == BodyKind::kLength && framing.length == 0);
@@ -116,10 +118,26 @@ std::optional<wire::Http1Fault> Relay::decode() {
         const wire::Http1ChunkedDecoder::Step step = decoder_.next(input);
         if (step.result == Result::kFault) return decoder_.fault();
         if (step.result == Result::kPayload) take_payload(step.payload);
+        if (step.result == Result::kTrailer && chunked_out_)
+            trailers_came_.append(as_text(step.payload));
         raw_begin_ += static_cast<uint32_t>(step.consumed);
         source_complete_ = step.result == Result::kEnd;
     }
     return std::nullopt;
+}
+
+void Relay::take_raw(size_t bytes) {
+    if (bytes == 0) return;
+    take_payload(raw().first(bytes));
+    raw_begin_ += static_cast<uint32_t>(bytes);
+}
+
+void Relay::pass_trailers(std::string_view lines) {
+    SLUICE_CHECK(source_complete_ && !last_chunk_framed_);
+    trailers_came_ = {};
+    if (lines.empty()) return;
+    trailers_.reserve(kSuffix.size() + lines.size());
+    trailers_.append(kSuffix.substr(0, kSuffix.size() - 2)).append(lines).append("\r\n");
 }
 
 bool Relay::source_ended() {
@@ -151,17 +169,18 @@ void Relay::open_frame() {
     if (frame_waits()) return;
     frame_left_ = payload_end_ - payload_begin_;
     if (!chunked_out_) return;
-    suffix_begin_ = suffix_end_ = prefix_begin_ = prefix_end_ = 0;
+    prefix_begin_ = prefix_end_ = 0;
+    suffix_begin_ = suffix_end_ = 0;
     if (frame_left_ > 0) {
         const wire::Http1ChunkPrefix prefix(frame_left_);
         std::ranges::copy(prefix.text(), prefix_.begin());
         prefix_end_ = static_cast<uint8_t>(prefix.text().size());
         suffix_end_ = wire::kHttp1ChunkSuffix.size();
-        if (source_complete_) suffix_end_ = kSuffix.size();
+        if (source_complete_) suffix_end_ = static_cast<uint32_t>(suffix().size());
         last_chunk_framed_ = source_complete_;
     } else if (source_complete_ && !last_chunk_framed_) {
         suffix_begin_ = wire::kHttp1ChunkSuffix.size();
-        suffix_end_ = kSuffix.size();
+        suffix_end_ = static_cast<uint32_t>(suffix().size());
         last_chunk_framed_ = true;
     }
 }
@@ -183,7 +202,7 @@ Relay::Wrote Relay::write(ByteStream& sink, size_t& budget) {
         add({head_.data() + head_begin_, head_end_ - head_begin_});
         add(as_bytes({prefix_.data() + prefix_begin_, size_t{prefix_end_} - prefix_begin_}));
         add({buffer_.data() + payload_begin_, frame_left_});
-        add(as_bytes(kSuffix.substr(suffix_begin_, suffix_end_ - suffix_begin_)));
+        add(as_bytes(suffix().substr(suffix_begin_, suffix_end_ - suffix_begin_)));
         if (count == 0 || budget == 0) return some ? Wrote::kSome : Wrote::kNothing;
         const IoResult written = sink.write({pieces.data(), count});
         if (written.status != IoStatus::kOk) {
@@ -225,8 +244,11 @@ void Relay::end_message() {
     keep_head_ = false;
     head_.release();
     payload_begin_ = payload_end_ = raw_begin_;
-    prefix_begin_ = prefix_end_ = suffix_begin_ = suffix_end_ = 0;
+    prefix_begin_ = prefix_end_ = 0;
+    suffix_begin_ = suffix_end_ = 0;
     frame_left_ = 0;
+    trailers_came_ = {};
+    trailers_ = {};
     kind_ = BodyKind::kNone;
     source_complete_ = true;
     chunked_out_ = false;

@@ -18,6 +18,8 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <string>
+#include <string_view>
 
 #include "dataplane/base/byte_stream.h"
 #include "dataplane/http/body_framing.h"
@@ -56,6 +58,14 @@ class Relay {
     // The source's connection ended in an orderly way. False: in the middle of the body.
     bool source_ended();
     bool source_complete() const { return source_complete_; }  // the whole body was decoded
+    // Takes some raw bytes as they are. Precondition: the body is one until the end.
+    void take_raw(size_t bytes);
+    // Trailers as they came, once the body is complete: whole lines. They are dropped unless others
+    // are given in their place before the next write(): lines too, written by us.
+    std::string_view trailers_came() const {
+        return source_complete_ ? std::string_view(trailers_came_) : std::string_view();
+    }
+    void pass_trailers(std::string_view lines);
 
     // --- The sink's side ---------------------------------------------------------------------
 
@@ -102,8 +112,12 @@ class Relay {
     void take_payload(Bytes payload);
     void make_room(BufferPool& buffers, Room room);
 
-    // Behind the last chunk's payload comes its CRLF and, if the body ends there, the last chunk.
+    // Behind the last chunk's payload comes its CRLF and, if the body ends there, the last chunk
+    // and the trailers.
     static constexpr std::string_view kSuffix = "\r\n0\r\n\r\n";
+    std::string_view suffix() const {
+        return trailers_.empty() ? kSuffix : std::string_view(trailers_);
+    }
     // Less than one large buffer goes with one read and one write, and a conduit needs as many
     // calls.
     static constexpr uint64_t kConduitMin = BufferPool::kLargeMin;
@@ -122,6 +136,9 @@ class Relay {
 
     std::unique_ptr<Conduit> conduit_;
     wire::Http1ChunkedDecoder decoder_;
+    // Allocated for the few messages that have trailers, 8 KiB at most.
+    std::string trailers_came_;
+    std::string trailers_;  // a suffix with them
     uint64_t left_ = 0;
     uint64_t bytes_written_ = 0;
     uint64_t payload_taken_ = 0;
@@ -129,8 +146,8 @@ class Relay {
     std::array<char, wire::Http1ChunkPrefix::kSizeMax> prefix_{};
     uint8_t prefix_begin_ = 0;
     uint8_t prefix_end_ = 0;
-    uint8_t suffix_begin_ = 0;
-    uint8_t suffix_end_ = 0;
+    uint32_t suffix_begin_ = 0;
+    uint32_t suffix_end_ = 0;
     BodyKind kind_ = BodyKind::kNone;
     bool chunked_out_ = false;
     bool source_complete_ = true;

@@ -46,12 +46,31 @@ Http1ChunkedDecoder::Step Http1ChunkedDecoder::next(Bytes input) {
             step.result = Result::kPayload;
             return step;
         }
+        if (in_trailer(input[step.consumed])) return next_trailer(input, step);
         step.result = take(input[step.consumed]);
         if (step.result == Result::kFault) return step;
         ++step.consumed;
         if (step.result == Result::kEnd) return step;
     }
     return step;
+}
+
+// Up to the end of a trailer's line, or of the input.
+Http1ChunkedDecoder::Step Http1ChunkedDecoder::next_trailer(Bytes input, Step step) {
+    const size_t begin = step.consumed;
+    do {
+        step.result = take(input[step.consumed]);
+        if (step.result == Result::kFault) return step;
+        ++step.consumed;
+    } while (step.consumed < input.size() && state_ != State::kTrailerStart);
+    step.result = Result::kTrailer;
+    step.payload = input.subspan(begin, step.consumed - begin);
+    return step;
+}
+
+bool Http1ChunkedDecoder::in_trailer(uint8_t byte) const {
+    return state_ == State::kTrailerName || state_ == State::kTrailerValue ||
+           state_ == State::kTrailerLineFeed || (state_ == State::kTrailerStart && byte != '\r');
 }
 
 Http1ChunkedDecoder::Result Http1ChunkedDecoder::take(uint8_t byte) {
@@ -181,7 +200,10 @@ Http1ChunkedDecoder::Result Http1ChunkedDecoder::take_trailer(uint8_t byte) {
                 return Result::kMore;
             }
             if (!is_http1_token({&as_char, 1})) return fail(Http1Fault::kTrailerSyntax);
-            if (state_ == State::kTrailerStart) name_size_ = 0;
+            if (state_ == State::kTrailerStart) {
+                if (++trailers_ > kTrailersMax) return fail(Http1Fault::kTrailerTooLong);
+                name_size_ = 0;
+            }
             if (name_size_ < name_.size()) name_[name_size_++] = as_char;
             state_ = State::kTrailerName;
             return Result::kMore;

@@ -1,9 +1,9 @@
 // The chunked transfer coding: the frames taken off, strictly, and put on.
 //
-// Trailers are checked and dropped: RFC 9110 section 6.5.1 lets an intermediary drop them, and no
-// rule here depends on one. One that is about the message's end or host is refused (same section):
-// software that mixes trailers with headers would believe it. Chunk extensions are checked and
-// dropped too, as RFC 9112 section 7.1.1 demands of those that are not understood.
+// Trailers are checked and handed out as they came; which of them pass is decided elsewhere
+// (http/trailers.h). One that is about the message's end or host is refused (RFC 9110 section
+// 6.5.1): software that mixes trailers with headers would believe it. Chunk extensions are checked
+// and dropped, as RFC 9112 section 7.1.1 demands of those that are not understood.
 //
 // Memory: none; payload is handed out as views of the input. Thread: any, no shared state.
 // Source: RFC 9112 section 7.1.
@@ -24,6 +24,7 @@ class Http1ChunkedDecoder {
     enum class Result : uint8_t {
         kMore,     // all input is consumed and the body goes on
         kPayload,  // `payload` is some of the body; call again with what was not consumed
+        kTrailer,  // `payload` is some of the trailers' lines, line ends included; the same
         kEnd,      // the body is complete; what was not consumed is not part of it
         kFault,
     };
@@ -43,6 +44,8 @@ class Http1ChunkedDecoder {
     // more to take apart than the body they carry.
     static constexpr uint32_t kExtensionTotalMax = 16 * 1024;
     static constexpr uint32_t kTrailerTotalMax = 8 * 1024;
+    // As many as headers are allowed by default.
+    static constexpr uint32_t kTrailersMax = 100;
 
   private:
     enum class State : uint8_t {
@@ -67,18 +70,21 @@ class Http1ChunkedDecoder {
         kFault,
     };
 
+    Step next_trailer(Bytes input, Step step);
     Result take(uint8_t byte);
     Result take_size(uint8_t byte);
     Result take_extension(uint8_t byte);
     Result end_extension(uint8_t byte);
     Result take_trailer(uint8_t byte);
     bool is_trailer_forbidden() const;
+    bool in_trailer(uint8_t byte) const;
     Result fail(Http1Fault fault);
 
     uint64_t left_ = 0;       // of the chunk's payload, or its size as far as read
     uint32_t extension_ = 0;  // bytes of the extensions of this chunk
     uint32_t extension_total_ = 0;
     uint32_t trailer_total_ = 0;
+    uint32_t trailers_ = 0;
     // The trailer's name, as much of it as the longest forbidden one has, and one byte more.
     static constexpr size_t kNameKept = sizeof "transfer-encoding";
     std::array<char, kNameKept> name_{};

@@ -1,5 +1,5 @@
 // Any bytes as a chunked body. First byte: how the input is split.
-//  - Whatever the split, body, end and fault are the same.
+//  - Whatever the split, body, trailers, end and fault are the same.
 //  - A body that ends is the one that a reader of lines and counts, written from the grammar of
 //    RFC 9112 section 7.1, finds too.
 //  - The body, put into chunks by us, is read back as it was.
@@ -18,6 +18,7 @@ using namespace sluice::wire;
 
 struct Outcome {
     std::string body;
+    std::string trailers;
     std::optional<Http1Fault> fault;
     size_t end = 0;  // 0: the body has not ended
     friend bool operator==(const Outcome&, const Outcome&) = default;
@@ -29,18 +30,20 @@ Outcome decode(std::string_view input, size_t step) {
     size_t begin = 0;
     for (size_t end = std::min(step, input.size());;) {
         const auto taken = decoder.next(as_bytes(input.substr(begin, end - begin)));
-        outcome.body += as_text(taken.payload);
+        const bool trailer = taken.result == Http1ChunkedDecoder::Result::kTrailer;
+        (trailer ? outcome.trailers : outcome.body) += as_text(taken.payload);
         begin += taken.consumed;
         SLUICE_CHECK(begin <= end);
         if (taken.result == Http1ChunkedDecoder::Result::kFault) {
             outcome.fault = decoder.fault();
+            outcome.trailers.clear();  // nobody passes on what came before
             return outcome;
         }
         if (taken.result == Http1ChunkedDecoder::Result::kEnd) {
             outcome.end = begin;
             return outcome;
         }
-        if (taken.result == Http1ChunkedDecoder::Result::kPayload) {
+        if (trailer || taken.result == Http1ChunkedDecoder::Result::kPayload) {
             SLUICE_CHECK(!taken.payload.empty());
             continue;
         }
@@ -77,6 +80,7 @@ Outcome read_lines(std::string_view input) {
     for (std::string_view trailer = line(); !trailer.empty(); trailer = line()) {
         const size_t colon = trailer.find(':');
         SLUICE_CHECK(colon != std::string_view::npos && is_http1_token(trailer.substr(0, colon)));
+        outcome.trailers.append(trailer).append("\r\n");
     }
     outcome.end = at;
     return outcome;

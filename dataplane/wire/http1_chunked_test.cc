@@ -11,6 +11,7 @@ namespace {
 
 struct Decoded {
     std::string body;
+    std::string trailers;
     std::optional<Http1Fault> fault;
     bool ended = false;
     std::string rest;
@@ -25,10 +26,12 @@ Decoded decode(std::string_view input, size_t step = 0) {
     size_t begin = 0;
     for (size_t end = step == 0 ? input.size() : std::min(step, input.size());;) {
         const auto taken = decoder.next(as_bytes(input.substr(begin, end - begin)));
-        decoded.body += as_text(taken.payload);
+        const bool trailer = taken.result == Http1ChunkedDecoder::Result::kTrailer;
+        (trailer ? decoded.trailers : decoded.body) += as_text(taken.payload);
         begin += taken.consumed;
         if (taken.result == Http1ChunkedDecoder::Result::kFault) {
             decoded.fault = decoder.fault();
+            decoded.trailers.clear();  // nobody passes on what came before
             return decoded;
         }
         if (taken.result == Http1ChunkedDecoder::Result::kEnd) {
@@ -36,7 +39,7 @@ Decoded decode(std::string_view input, size_t step = 0) {
             decoded.rest = input.substr(begin);
             return decoded;
         }
-        if (taken.result == Http1ChunkedDecoder::Result::kPayload) continue;
+        if (trailer || taken.result == Http1ChunkedDecoder::Result::kPayload) continue;
         CHECK(begin == end);
         if (end == input.size()) return decoded;
         end = std::min(end + step, input.size());
@@ -56,6 +59,7 @@ TEST_CASE("a chunked body is the same however it is split") {
         const Decoded decoded = decode(input, step);
         CHECK(decoded.ended);
         CHECK(decoded.body == "hello0123456789" + std::string(31, 'f'));
+        CHECK(decoded.trailers == "Trailer: one\r\nTransfer-Encodings: x\r\nHos:\r\n");
         CHECK(decoded.rest == "GET / HTTP/1.1\r\n");
     }
 }
