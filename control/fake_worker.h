@@ -33,6 +33,8 @@ class FakeWorker {
     contract::WorkerReport report;
     // What happened to it.
     std::vector<std::shared_ptr<const contract::Snapshot>> applied;
+    std::vector<std::shared_ptr<const contract::TicketKeys>> ticket_keys;
+    bool keys_before_snapshot = false;
     int drains_asked = 0;
     bool stopped = false;
 
@@ -46,6 +48,9 @@ class FakeWorker {
                 if (answers) {
                     mailbox.answer(contract::Applied{apply->snapshot->generation, apply_error});
                 }
+            } else if (auto* const keys = std::get_if<contract::SetTicketKeys>(&command)) {
+                ticket_keys.push_back(std::move(keys->keys));
+                keys_before_snapshot = keys_before_snapshot || applied.empty();
             } else if (const auto* const ask = std::get_if<contract::SendReport>(&command)) {
                 report.worker = index_;
                 report.generation = applied.empty() ? 0 : applied.back()->generation;

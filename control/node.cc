@@ -101,6 +101,7 @@ Node::Node(ControlLoop& loop, Random& random, NodeOptions options)
       random_(random),
       options_(std::move(options)),
       started_(loop.now().mono),
+      ticket_keys_(random),
       self_(std::make_shared<Node*>(this)) {}
 
 Node::~Node() {
@@ -109,6 +110,7 @@ Node::~Node() {
         worker.mailbox->set_control_waker(nullptr);
     loop_.cancel(apply_timer_);
     loop_.cancel(stop_timer_);
+    loop_.cancel(ticket_key_timer_);
     for (const auto& [ticket, collection] : collections_)
         loop_.cancel(collection.timer);
 }
@@ -180,6 +182,7 @@ void Node::start(std::vector<contract::Mailbox*> mailboxes, LoadDone done) {
             });
         });
     }
+    rotate_ticket_keys();
     LoadOutcome outcome;
     outcome.ok = true;
     outcome.changed = true;
@@ -188,6 +191,14 @@ void Node::start(std::vector<contract::Mailbox*> mailboxes, LoadDone done) {
         if (state_ == NodeState::kStarting) state_ = NodeState::kServing;
         done(result);
     });
+}
+
+void Node::rotate_ticket_keys() {
+    const auto keys = ticket_keys_.rotate(loop_.now().mono);
+    for (const Worker& worker : workers_) {
+        if (!worker.gone) worker.mailbox->send(contract::SetTicketKeys{keys});
+    }
+    ticket_key_timer_ = loop_.after(options_.ticket_key_period, [this] { rotate_ticket_keys(); });
 }
 
 void Node::reload(LoadDone done) {

@@ -20,6 +20,7 @@
 #include "control/config/load.h"
 #include "control/control_loop.h"
 #include "control/snapshot/builder.h"
+#include "control/ticket_key_rotation.h"
 #include "dataplane/base/random.h"
 #include "dataplane/contract/mailbox.h"
 
@@ -34,6 +35,9 @@ struct NodeOptions {
     // How long requests in progress may go on after drain(): less than the 30 seconds that
     // Kubernetes gives a pod, so that we leave by ourselves and are not killed.
     Duration drain_timeout = std::chrono::seconds(25);
+    // How long one key seals TLS session tickets. Whoever learns it can read what TLS 1.2 clients
+    // said in that time and a day more; shorter only means more keys to try.
+    Duration ticket_key_period = std::chrono::hours(12);
 };
 
 // What became of reading the configuration file.
@@ -149,6 +153,7 @@ class Node {
     // After one change is through: begins the next that waits, from the loop and not from inside
     // the last one, so that callers who ask again and again do not deepen the stack.
     void begin_next_later();
+    void rotate_ticket_keys();
     void begin_next();
     void run_reload();
     void run_tunnel_change(TunnelChange change);
@@ -179,6 +184,8 @@ class Node {
     std::optional<config::Loaded> loaded_;
     snapshot::Builder builder_;
     std::vector<Worker> workers_;
+    TicketKeyRotation ticket_keys_;
+    ControlLoop::TimerId ticket_key_timer_ = 0;
 
     // The snapshot on its way to the workers.
     LoadOutcome applying_;

@@ -26,7 +26,8 @@ std::string renamed(const std::string& name) {
 
 class World {
   public:
-    explicit World(size_t worker_count = 2, const std::string& text = kConfig) {
+    explicit World(size_t worker_count = 2, const std::string& text = kConfig,
+                   Duration ticket_key_period = 12h) {
         auto made = ControlLoop::create(clock);
         REQUIRE(made);
         loop = std::move(*made);
@@ -37,6 +38,7 @@ class World {
         options.machine.cores = 2;
         options.answer_timeout = 50ms;
         options.drain_timeout = 50ms;
+        options.ticket_key_period = ticket_key_period;
         node = std::make_unique<Node>(*loop, random, options);
         for (size_t i = 0; i < worker_count; ++i) {
             workers.push_back(std::make_unique<FakeWorker>(*loop, static_cast<uint32_t>(i)));
@@ -110,6 +112,21 @@ TEST_CASE("the first load makes the key; workers get generation 1") {
         CHECK(worker->applied[0] == world.node->snapshot());
     }
     CHECK(world.node->snapshot()->wireguard->listen_port == 41607);
+}
+
+TEST_CASE("all workers get the same ticket keys, before the first snapshot and then new ones") {
+    World world(2, kConfig, 20ms);
+    world.start();
+    world.await([&] { return world.workers[1]->ticket_keys.size() >= 3; });
+    const auto& keys = world.workers[0]->ticket_keys;
+    CHECK(world.workers[0]->keys_before_snapshot);
+    REQUIRE(keys.size() >= 3);
+    CHECK(keys[0] == world.workers[1]->ticket_keys[0]);
+    CHECK(keys[1] == world.workers[1]->ticket_keys[1]);
+    REQUIRE(keys[0]->keys.size() == 1);
+    REQUIRE(keys[1]->keys.size() == 2);
+    CHECK(keys[1]->keys[1].name == keys[0]->keys[0].name);
+    CHECK(keys[1]->keys[0].name != keys[0]->keys[0].name);
 }
 
 TEST_CASE("a first load that fails tells every error and makes nothing") {
