@@ -548,17 +548,98 @@ TEST_CASE("time-outs of a connection", "[http2]") {
     }
 }
 
-TEST_CASE("trailers of requests are read behind the last chunk", "[http2]") {
+TEST_CASE("trailers pass in both directions", "[http2]") {
     World world;
     world.apply(World::snapshot());
     Http2Client client(world);
-    const int32_t id = client.request(Http2Client::get("/", "POST"), false);
+    Http2Fields fields = Http2Client::get("/", "POST");
+    fields.emplace_back("te", "trailers");
+    const int32_t id = client.request(fields, false);
     client.body(id, "abc");
     client.trailers(id, {{"x-sum", "1"}});
-    NaiveReader reader(world.servers.at(0)->received.substr(
-        0, world.servers[0]->received.find("x-sum") == std::string::npos ? std::string::npos : 0));
-    if (const auto request = reader.next_request()) CHECK(request->body == "abc");
-    CHECK(world.servers[0]->received.find("3\r\nabc\r\n") != std::string::npos);
+    CHECK(world.servers.at(0)->received.find("\r\n3\r\nabc\r\n") != std::string::npos);
+    CHECK(world.servers[0]->received.ends_with("\r\n0\r\nx-sum: 1\r\n\r\n"));
+    const bool with_body = GENERATE(true, false);
+    world.send(world.servers[0],
+               std::string("HTTP/1.1 200 OK\r\nDate: d\r\nTransfer-Encoding: chunked\r\n\r\n") +
+                   (with_body ? "2\r\nok\r\n" : "") +
+                   "0\r\ngrpc-status: 0\r\nGrpc-Message: \r\n\r\n");
+    client.pump();
+    const auto& answer = client.answers[id];
+    CHECK(answer.body == (with_body ? "ok" : ""));
+    CHECK(answer.ended);
+    CHECK_FALSE(answer.reset);
+    CHECK(answer.trailers == Http2Fields{{"grpc-status", "0"}, {"grpc-message", ""}});
+}
+
+TEST_CASE("extended CONNECT is a WebSocket for a server of HTTP/1.1", "[http2]") {
+    World world;
+    world.apply(World::snapshot());
+    Http2Client client(world);
+    CHECK(nghttp2_session_get_remote_settings(client.session(),
+                                              NGHTTP2_SETTINGS_ENABLE_CONNECT_PROTOCOL) == 1);
+    const Http2Fields fields = {{":method", "CONNECT"}, {":protocol", "websocket"},
+                                {":scheme", "https"},   {":authority", "site.test"},
+                                {":path", "/chat"},     {"sec-websocket-version", "13"}};
+    const int32_t id = client.request(fields, false);
+    REQUIRE(world.servers.size() == 1);
+    NaiveReader reader(world.servers[0]->take());
+    const auto request = reader.next_request();
+    REQUIRE(request);
+    CHECK(request->first_line == "GET /chat HTTP/1.1");
+    CHECK(request->value("upgrade") == "websocket");
+    CHECK(request->value("sec-websocket-key").size() == 24);
+    CHECK(request->value("sec-websocket-key").ends_with("=="));
+    CHECK(request->count("transfer-encoding") == 0);
+    SECTION("granted: bytes in both directions, then the ends") {
+        world.send(world.servers[0],
+                   "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: "
+                   "Upgrade\r\nSec-WebSocket-Accept: x\r\nSec-WebSocket-Protocol: c\r\n\r\nhi");
+        client.pump();
+        CHECK(client.answers[id].status() == "200");
+        CHECK(client.answers[id].value("sec-websocket-protocol") == "c");
+        CHECK(client.answers[id].value("sec-websocket-accept").empty());
+        CHECK(client.answers[id].value("upgrade").empty());
+        CHECK(client.answers[id].body == "hi");
+        client.body(id, "hello");
+        CHECK(world.servers[0]->take() == "hello");
+        world.send(world.servers[0], "bye");
+        client.pump();
+        CHECK(client.answers[id].body == "hibye");
+        world.servers[0]->end();
+        world.run();
+        client.pump();
+        CHECK(client.answers[id].ended);
+        CHECK_FALSE(client.answers[id].reset);
+        client.body(id, "", true);
+        CHECK(world.servers[0]->gone);
+    }
+    SECTION("refused") {
+        world.send(world.servers[0], "HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno");
+        client.pump();
+        CHECK(client.answers[id].status() == "403");
+        CHECK(client.answers[id].body == "no");
+        CHECK(client.answers[id].ended);
+    }
+    SECTION("a server that does not understand: 200 would be a yes") {
+        world.send(world.servers[0], "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+        client.pump();
+        CHECK(client.answers[id].status() == "502");
+    }
+}
+
+TEST_CASE("extended CONNECT for another protocol", "[http2]") {
+    World world;
+    world.apply(World::snapshot());
+    Http2Client client(world);
+    const int32_t id = client.request({{":method", "CONNECT"},
+                                       {":protocol", "connect-udp"},
+                                       {":scheme", "https"},
+                                       {":authority", "site.test"},
+                                       {":path", "/"}},
+                                      false);
+    CHECK(client.answers[id].status() == "501");
+    CHECK(world.servers.empty());
 }
 
 // --- Limits and hostility --------------------------------------------------------------------

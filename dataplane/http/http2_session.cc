@@ -308,6 +308,29 @@ void Http2Session::consumed(Http2Stream& stream, size_t bytes) {
 
 // --- What libnghttp2 asks for ----------------------------------------------------------------
 
+// The lines as the chunked coding had them, checked by its decoder.
+void Http2Session::submit_trailers(nghttp2_session* session, const Http2Stream& stream) {
+    std::vector<nghttp2_nv> block;
+    std::string_view rest = stream.trailers_out();
+    while (!rest.empty()) {
+        const std::string_view line = rest.substr(0, rest.find("\r\n"));
+        rest.remove_prefix(std::min(rest.size(), line.size() + 2));
+        const size_t colon = line.find(':');
+        if (colon == std::string_view::npos) continue;
+        std::string_view value = line.substr(colon + 1);
+        while (!value.empty() && (value.front() == ' ' || value.front() == '\t'))
+            value.remove_prefix(1);
+        while (!value.empty() && (value.back() == ' ' || value.back() == '\t'))
+            value.remove_suffix(1);
+        block.push_back({.name = const_cast<uint8_t*>(as_bytes(line).data()),
+                         .value = const_cast<uint8_t*>(as_bytes(value).data()),
+                         .namelen = colon,
+                         .valuelen = value.size(),
+                         .flags = NGHTTP2_NV_FLAG_NONE});
+    }
+    nghttp2_submit_trailer(session, stream.id(), block.data(), block.size());
+}
+
 nghttp2_data_provider Http2Session::data_of(Http2Stream& stream) {
     return {.source = {.ptr = &stream}, .read_callback = on_data_wanted};
 }
@@ -324,6 +347,10 @@ ssize_t Http2Session::on_data_wanted(nghttp2_session* session, int32_t id, uint8
     const size_t payload = std::min(size, stream->payload());
     if (payload == stream->payload() && stream->output_ended()) {
         *flags |= NGHTTP2_DATA_FLAG_EOF;
+        if (!stream->trailers_out().empty()) {
+            *flags |= NGHTTP2_DATA_FLAG_NO_END_STREAM;
+            submit_trailers(session, *stream);
+        }
     } else if (payload == 0) {
         return NGHTTP2_ERR_DEFERRED;
     }

@@ -78,6 +78,7 @@ class Http2Session : public StreamHandler, public Timer {
     static int on_send_data(nghttp2_session* session, nghttp2_frame* frame, const uint8_t* header,
                             size_t size, nghttp2_data_source* source, void* self);
     static nghttp2_data_provider data_of(Http2Stream& stream);
+    static void submit_trailers(nghttp2_session* session, const Http2Stream& stream);
 
     void link(Http2Stream& stream);
     void unlink(Http2Stream& stream);

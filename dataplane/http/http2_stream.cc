@@ -256,39 +256,31 @@ size_t Http2Stream::write_chunked(Bytes piece) {
     using Result = wire::Http1ChunkedDecoder::Result;
     wire::Http1ChunkedDecoder trial = decoder_;
     wire::Http1ChunkedDecoder::Step step = trial.next(piece);
-    if (step.payload.size() > sendable_) {
+    if (step.result == Result::kPayload && step.payload.size() > sendable_) {
         // As far as the windows allow, and the frame of the chunk before it.
-        const size_t before = static_cast<size_t>(step.payload.data() - piece.data());
+        const auto before = static_cast<size_t>(step.payload.data() - piece.data());
         if (before + sendable_ == 0) return 0;
         trial = decoder_;
         step = trial.next(piece.first(before + sendable_));
     }
-    if (step.result == Result::kFault) {
-        failed_ = true;
-        return 0;
-    }
     decoder_ = trial;
-    if (!step.payload.empty()) {
-        add_payload(step.payload);
-        tail_.clear();
-    } else {
-        tail_ += as_text(piece.first(step.consumed));
-    }
-    if (step.result == Result::kEnd) {
-        output_ = Output::kDone;
-        take_trailers();
+    switch (step.result) {
+        case Result::kPayload:
+            add_payload(step.payload);
+            break;
+        case Result::kTrailer:
+            trailers_out_ += as_text(step.payload);
+            break;
+        case Result::kEnd:
+            output_ = Output::kDone;
+            break;
+        case Result::kMore:
+            break;
+        case Result::kFault:
+            failed_ = true;
+            return 0;
     }
     return step.consumed;
-}
-
-// What lies between the size of the last chunk and the empty line; the decoder has checked it.
-void Http2Stream::take_trailers() {
-    constexpr std::string_view kLineEnd = "\r\n";
-    std::string_view tail = tail_;
-    if (tail.starts_with(kLineEnd)) tail.remove_prefix(kLineEnd.size());
-    const size_t begin = tail.find(kLineEnd) + kLineEnd.size();
-    trailers_out_ = tail.substr(begin, tail.size() - begin - kLineEnd.size());
-    tail_ = {};
 }
 
 // A head in one piece is read where it lies.

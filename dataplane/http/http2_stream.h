@@ -117,7 +117,6 @@ class Http2Stream final : public ByteStream {
     size_t write_some(Bytes piece);
     size_t write_head(Bytes piece);
     size_t write_chunked(Bytes piece);
-    void take_trailers();
     void add_payload(Bytes payload);
 
     Http2Session* session_;
@@ -153,7 +152,6 @@ class Http2Stream final : public ByteStream {
     uint8_t span_begin_ = 0;
     uint8_t span_end_ = 0;
     size_t payload_size_ = 0;
-    std::string tail_;  // what framed the body since its last payload
     std::string trailers_out_;
 };
 
