@@ -62,6 +62,16 @@ std::string_view reason_of(uint16_t status) {
     switch (status) {
         case 200:
             return "OK";
+        case 301:
+            return "Moved Permanently";
+        case 302:
+            return "Found";
+        case 303:
+            return "See Other";
+        case 307:
+            return "Temporary Redirect";
+        case 308:
+            return "Permanent Redirect";
         case 400:
             return "Bad Request";
         case 403:
@@ -76,6 +86,10 @@ std::string_view reason_of(uint16_t status) {
             return "URI Too Long";
         case 417:
             return "Expectation Failed";
+        case 421:
+            return "Misdirected Request";
+        case 429:
+            return "Too Many Requests";
         case 431:
             return "Request Header Fields Too Large";
         case 500:
@@ -103,6 +117,8 @@ size_t write_answer(const Answer& answer, MutableBytes into) {
     // The answer holds for this caller at this moment.
     writer.field("Cache-Control", "no-store");
     writer.field("Date", answer.date);
+    if (!answer.location.empty()) writer.field("Location", answer.location);
+    if (answer.retry_after_s > 0) writer.field("Retry-After", uint64_t{answer.retry_after_s});
     if (answer.close) writer.field("Connection", "close");
     writer.end();
     if (!writer.ok()) return 0;

@@ -21,6 +21,8 @@ struct Answer {
     bool close = false;
     bool head_only = false;  // the answer to HEAD
     std::string_view date;
+    std::string_view location = {};  // of redirects
+    uint32_t retry_after_s = 0;      // 0: not said
 };
 // Its size, or 0 if it does not fit.
 size_t write_answer(const Answer& answer, MutableBytes into);

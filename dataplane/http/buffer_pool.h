@@ -79,6 +79,12 @@ class BufferPool {
         if (bytes <= kSmall) return lease_small();
         return bytes <= large_ ? lease_large() : Buffer();
     }
+    // For what is made of several things at once and seldom: of any size, and not kept.
+    Buffer lease_any(size_t bytes) {
+        if (bytes <= large_) return lease_for(bytes);
+        std::vector<Storage> none;
+        return lease(none, bytes);
+    }
     size_t leased() const { return leased_; }
 
     ~BufferPool() { SLUICE_CHECK(leased_ == 0); }

@@ -5,9 +5,11 @@
 #include <memory>
 #include <vector>
 
+#include "dataplane/base/source_limits.h"
 #include "dataplane/http/access_log.h"
 #include "dataplane/http/answer.h"
 #include "dataplane/http/buffer_pool.h"
+#include "dataplane/http/http2_shared.h"
 #include "dataplane/http/object_pool.h"
 #include "dataplane/http/proxy.h"
 #include "dataplane/http/request_target.h"
@@ -38,6 +40,8 @@ struct Core {
     std::shared_ptr<Site> site;  // null before the first snapshot
     wire::Http1Limits head_limits;
     bool draining = false;
+    SourceLimits* limits = nullptr;  // shared by all workers; null: the proxy's own are made
+    std::unique_ptr<SourceLimits> own_limits;
     AccessLog* access_log = nullptr;  // null: nobody wants to know
     uint64_t requests = 0;
 
@@ -51,6 +55,12 @@ struct Core {
     ClientConnection* first = nullptr;          // all connections
     ClientConnection* first_pending = nullptr;  // those that paused for fairness, oldest first
     ClientConnection* last_pending = nullptr;
+    Http2Shared http2;
+
+    // Those of clients; a stream of HTTP/2 is none of its own.
+    size_t connections_open() const {
+        return connections.in_use() - http2.streams + http2.connections.in_use();
+    }
 };
 
 }  // namespace sluice::http

@@ -17,9 +17,11 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "dataplane/base/byte_stream.h"
 #include "dataplane/http/core.h"
+#include "dataplane/http/forward_auth.h"
 #include "dataplane/http/header_rules.h"
 #include "dataplane/http/inquiry.h"
 #include "dataplane/http/relay.h"
@@ -85,15 +87,33 @@ class Exchange final : public StreamHandler {
     // read.
     void leave_head();
     void route(const wire::Http1RequestHead& head, const RequestTarget& target);
+    // The route's rate limit; false: refused.
+    bool take_turn(const contract::RouteConfig& route);
+    // Who was let in, and what they proved; null: nothing.
+    struct Admitted {
+        const std::string* peer = nullptr;
+        ClientCertificate* certificate = nullptr;
+    };
+    // Everybody has agreed: to the redirect or the backend.
+    void proceed(const wire::Http1RequestHead& head, const RequestTarget& target,
+                 const Admitted& admitted);
     void forward(const wire::Http1RequestHead& head, const RequestTarget& target,
-                 const std::string* peer);
+                 const Admitted& admitted);
+    void redirect(const contract::Redirect& redirect, const RequestTarget& target);
+    void redirect(uint16_t status, std::string_view location);
+    // Another server wants another Host.
+    void name_server();
     // The inquiry is decided: forward or refuse. Precondition: inquiry_ is what inquire() got.
     void inquiry_ended();
     // What the client is told beside the server's headers; called for each final response.
     void describe(ForwardedResponse& forwarded);
     void welcome(std::string_view host, const std::string* peer);
     void refuse(uint16_t status, std::string_view sentence);
-    void answer(uint16_t status, std::string_view content_type, std::string_view body);
+    void answer(uint16_t status, std::string_view content_type, std::string_view body,
+                std::string_view location = {}, uint32_t retry_after_s = 0);
+    // What our own answers of any kind begin with.
+    void begin_own_answer(uint16_t status);
+    void pass_on(const AuthAnswer& answer);
 
     // exchange_upstream.cc: servers and what becomes of them
     bool pick_server();
@@ -144,8 +164,11 @@ class Exchange final : public StreamHandler {
     const contract::RouteConfig* route_ = nullptr;
     Backend* backend_ = nullptr;
     std::unique_ptr<Inquiry> inquiry_;
-    std::unique_ptr<ServerConnection> server_;
-    Server* picked_ = nullptr;
+    std::unique_ptr<Granted> granted_;  // by the auth service; null: it was not asked
+    std::shared_ptr<Server> picked_;
+    std::shared_ptr<Server> kept_;      // the one that the client's sticky cookie names, or null
+    std::vector<std::string> cookies_;  // for the response, if there is a sticky one among them
+    std::unique_ptr<ServerConnection> server_;  // of the picked one, which must outlive it
     Relay down_;
     wire::Http1HeadScanner scanner_;
     // What outlives the head for the access log; null: nobody wants it.
@@ -171,8 +194,7 @@ class Exchange final : public StreamHandler {
 
     // Servers that could not be connected to. Three: when so many are dead, waiting for more of
     // them costs the client more than it may gain.
-    std::array<uint32_t, 3> tried_{};
-    uint32_t picked_index_ = 0;
+    std::array<std::shared_ptr<Server>, 3> tried_{};
     uint8_t tried_count_ = 0;
     uint8_t interim_count_ = 0;
     Upload upload_ = Upload::kGoing;

@@ -7,28 +7,15 @@
 namespace sluice::http {
 
 bool Exchange::pick_server() {
-    const auto untried = [this](uint32_t index) {
-        const auto end = tried_.begin() + tried_count_;
-        return std::find(tried_.begin(), end, index) == end &&
-               (tried_count_ == 0 ||
-                backend_->servers[index]->config().kind != contract::ServerKind::kWelcome);
-    };
-    auto index = backend_->balancer.pick([&](uint32_t candidate) {
-        return untried(candidate) && !backend_->servers[candidate]->avoided(core_.now);
-    });
-    // If all are in trouble, the trouble may be over.
-    if (!index) index = backend_->balancer.pick(untried);
-    if (!index) return false;
-    picked_index_ = *index;
-    picked_ = backend_->servers[*index].get();
-    return true;
+    picked_ = backend_->pick(std::span(tried_).first(tried_count_), core_.now);
+    return picked_ != nullptr;
 }
 
 // The picked server cannot be connected to: the next one, if there is one.
 bool Exchange::next_server() {
     server_.reset();
     end_try(RequestOutcome::kNotReached);
-    tried_[tried_count_++] = picked_index_;
+    tried_[tried_count_++] = picked_;
     return tried_count_ < tried_.size() && pick_server();
 }
 
@@ -46,13 +33,14 @@ void Exchange::connect(bool fresh) {
         if (!fresh) server_ = take_idle();
         begin_try();
         if (server_ == nullptr) {
-            if (auto stream = core_.connector.connect(picked_->config().address))
+            if (auto stream = core_.upstream.open(*picked_))
                 server_ = std::make_unique<ServerConnection>(*picked_, std::move(stream));
         }
         if (server_ != nullptr) break;
         if (!next_server()) return give_up(502, "no server could be reached");
         fresh = false;
     }
+    name_server();
     server_->stream().set_handler(this);
     upload_ = Upload::kGoing;
     connected_ = server_->reused();

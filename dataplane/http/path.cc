@@ -175,10 +175,19 @@ std::expected<NormalPath, Http1Fault> normalise_path(std::string_view raw, std::
     if (is_plain(raw)) return NormalPath{raw, raw};
     const auto normal = build_normal(raw, storage);
     if (!normal) return std::unexpected(normal.error());
-    if (!has_second_reading(*normal)) return NormalPath{*normal, *normal};
-    const auto generous = build_generous(*normal, generous_storage);
+    const auto generous = read_generously(*normal, generous_storage);
     if (!generous) return std::unexpected(generous.error());
     return NormalPath{*normal, *generous};
+}
+
+std::expected<std::string_view, Http1Fault> read_generously(std::string_view normal,
+                                                            std::span<char> storage) {
+    if (!has_second_reading(normal)) return normal;
+    return build_generous(normal, storage);
+}
+
+bool is_below(std::string_view path, std::string_view prefix) {
+    return path.starts_with(prefix) && (path.size() == prefix.size() || path[prefix.size()] == '/');
 }
 
 }  // namespace sluice::http

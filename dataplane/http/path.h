@@ -34,4 +34,13 @@ std::expected<NormalPath, wire::Http1Fault> normalise_path(std::string_view raw,
                                                            std::span<char> storage,
                                                            std::span<char> generous_storage);
 
+// The most generous reading of a path that is in the normal spelling. Error: it leads above the
+// root, or cannot be told.
+std::expected<std::string_view, wire::Http1Fault> read_generously(std::string_view normal,
+                                                                  std::span<char> storage);
+
+// Whether `path` is `prefix` or lies below it; by whole segments, both in the normal spelling, the
+// prefix without a slash at its end.
+bool is_below(std::string_view path, std::string_view prefix);
+
 }  // namespace sluice::http

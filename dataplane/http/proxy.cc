@@ -1,10 +1,12 @@
 #include "dataplane/http/proxy.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "dataplane/http/client_connection.h"
 #include "dataplane/http/core.h"
 #include "dataplane/http/exchange.h"
+#include "dataplane/http/http2_connection.h"
 
 namespace sluice::http {
 
@@ -15,10 +17,12 @@ Core::Core(Connector& with_connector, const PeerDirectory& with_peers, Random& w
       random(with_random),
       timers(with_timers),
       drops(with_drops),
-      upstream(with_timers),
+      upstream(with_connector, with_timers, with_random, now),
       target(head_limits.request_line_max) {}
 
 Core::~Core() {
+    while (http2.first != nullptr)
+        http2.connections.destroy(http2.first);
     while (first != nullptr)
         connections.destroy(first);
     upstream.close();
@@ -44,13 +48,30 @@ void Proxy::apply(std::shared_ptr<const contract::Snapshot> snapshot, Now now) {
     core.site =
         std::make_shared<Site>(std::move(snapshot), core.site.get(), core.upstream, core.random);
     core.upstream.sweep();
+    const bool limited = std::ranges::any_of(core.site->snapshot->routes, [](const auto& route) {
+        return route.rate_limit.has_value();
+    });
+    if (limited && core.limits == nullptr) {
+        core.own_limits = std::make_unique<SourceLimits>(core.random);
+        core.limits = core.own_limits.get();
+    }
+}
+
+void Proxy::set_addresses(std::shared_ptr<const contract::AddressBook> book, Now now) {
+    Core& core = impl_->core;
+    core.now = now;
+    core.upstream.set_addresses(std::move(book));
+    if (core.site == nullptr) return;
+    for (Backend& backend : core.site->backends)
+        backend.refresh();
+    core.upstream.sweep();
 }
 
 void Proxy::accept(std::unique_ptr<ByteStream> stream, const ClientFacts& facts, Now now) {
     Core& core = impl_->core;
     core.now = now;
     if (core.site == nullptr || core.draining ||
-        core.connections.in_use() >= core.site->snapshot->limits.connections_max) {
+        core.connections_open() >= core.site->snapshot->limits.connections_max) {
         core.drops.add(DropReason::kConnectionLimit);
         return;
     }
@@ -68,6 +89,14 @@ void Proxy::drain(Now now) {
         connection->drain();
         connection = next;
     }
+    for (Http2Connection* connection = core.http2.first; connection != nullptr;
+         connection = connection->next)
+        connection->drain();
+}
+
+void Proxy::share_limits(SourceLimits& limits) {
+    impl_->core.limits = &limits;
+    impl_->core.own_limits.reset();
 }
 
 void Proxy::set_access_log(AccessLog* log) {
@@ -87,11 +116,18 @@ bool Proxy::run_pending() {
         done = connection == last;
         connection->run();
     }
-    return core.first_pending != nullptr;
+    Http2Connection* const last_http2 = core.http2.last_pending;
+    for (bool done = last_http2 == nullptr; !done;) {
+        Http2Connection* const connection = core.http2.first_pending;
+        done = connection == last_http2;
+        connection->run();
+    }
+    const bool unsent = Http2Session::end_turn_of_all(core);
+    return unsent || core.first_pending != nullptr || core.http2.first_pending != nullptr;
 }
 
 size_t Proxy::connections_open() const {
-    return impl_->core.connections.in_use();
+    return impl_->core.connections_open();
 }
 
 void Proxy::report(contract::WorkerReport& report) const {
@@ -101,9 +137,21 @@ void Proxy::report(contract::WorkerReport& report) const {
     const contract::Snapshot& snapshot = *core.site->snapshot;
     for (size_t i = 0; i < snapshot.routes.size(); ++i)
         report.routes.push_back({snapshot.routes[i].name, core.site->route_requests[i]});
-    core.upstream.for_each([&report](const Server& server) {
-        report.servers.push_back({server.backend(), server.config().url, server.requests,
-                                  server.failures, static_cast<uint32_t>(server.idle())});
+    core.upstream.for_each([&](const Server& server) {
+        const ServerHealth& health = server.health();
+        const ServerHealth::Standing standing = health.standing(core.now);
+        const bool well = standing == ServerHealth::Standing::kServing;
+        report.servers.push_back(
+            {.backend = server.backend(),
+             .url = server.config().url,
+             .requests = server.requests,
+             .failures = server.failures,
+             .idle_connections = static_cast<uint32_t>(server.idle()),
+             .active_requests = server.active(),
+             .address = server.config().address,
+             .state = std::string(name_of(standing)),
+             .reason = well || health.reason().empty() ? server.last_failure() : health.reason(),
+             .since = health.since(core.now)});
     });
 }
 

@@ -20,6 +20,7 @@
 #include "dataplane/base/drop_reason.h"
 #include "dataplane/base/ip.h"
 #include "dataplane/base/random.h"
+#include "dataplane/base/source_limits.h"
 #include "dataplane/base/time.h"
 #include "dataplane/base/timer_wheel.h"
 #include "dataplane/contract/report.h"
@@ -35,7 +36,10 @@ struct ClientFacts {
     bool encrypted = true;  // X-Forwarded-Proto
     // The connection was accepted by a socket bound to the tunnel's interface.
     bool through_tunnel = false;
-    uint8_t http_major = 1;  // what the client speaks
+    uint16_t redirect_to_https = 0;  // every request is sent to https at this port; 0: served
+    // Of the connections that one source may have; lives as long as any copy of these facts.
+    std::shared_ptr<const CountTable::Place> place = {};
+    uint8_t http_major = 1;  // what the client speaks; 2: this is one stream of its connection
 };
 
 // Who stands behind an inner address, by the peer table as it is now. Asked for each request, so
@@ -52,8 +56,11 @@ class PeerDirectory {
 // Opens connections to backends.
 class Connector {
   public:
-    // Null: it failed at once (no descriptors, no route). See io::Engine::connect.
-    virtual std::unique_ptr<ByteStream> connect(const Endpoint& to) = 0;
+    // To where this server is: `to.address`, also if it is configured by name, or `to.unix_path`;
+    // with TLS if it is of that kind, whose handshake runs inside the stream. Null: it failed at
+    // once (no descriptors, no route). See io::Engine::connect.
+    virtual std::unique_ptr<ByteStream> connect(const contract::ServerConfig& to,
+                                                contract::UpstreamProtocol protocol) = 0;
 
   protected:
     ~Connector() = default;
@@ -72,11 +79,18 @@ class Proxy {
     // Idle connections to servers that are no longer there are closed.
     void apply(std::shared_ptr<const contract::Snapshot> snapshot, Now now);
 
+    // Where the servers with names are from now on. Those that are gone get no new requests.
+    void set_addresses(std::shared_ptr<const contract::AddressBook> book, Now now);
+
     // Takes over a client connection. Refused (closed, counted) beyond connections_max.
     void accept(std::unique_ptr<ByteStream> stream, const ClientFacts& facts, Now now);
 
     // No new requests: idle connections close now, the others after the request in progress.
     void drain(Now now);
+
+    // Rate limits are counted there from now on, together with other workers; else this proxy
+    // counts for itself. Outlives the proxy.
+    void share_limits(SourceLimits& limits);
 
     // Is told of each request that ends from now on; null: nobody is. Outlives the proxy.
     void set_access_log(AccessLog* log);

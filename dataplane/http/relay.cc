@@ -81,6 +81,7 @@ Relay::Wrote Relay::drain_conduit(size_t& budget) {
 void Relay::begin_body(BodyFraming framing, bool chunked_out) {
     kind_ = framing.kind;
     left_ = framing.length;
+    body_max_ = UINT64_MAX;
     decoder_ = {};
     chunked_out_ = chunked_out;
     last_chunk_framed_ = false;
@@ -118,6 +119,7 @@ std::optional<wire::Http1Fault> Relay::decode() {
         const wire::Http1ChunkedDecoder::Step step = decoder_.next(input);
         if (step.result == Result::kFault) return decoder_.fault();
         if (step.result == Result::kPayload) take_payload(step.payload);
+        if (payload_taken_ > body_max_) return wire::Http1Fault::kBodyTooLarge;
         if (step.result == Result::kTrailer && chunked_out_)
             trailers_came_.append(as_text(step.payload));
         raw_begin_ += static_cast<uint32_t>(step.consumed);
@@ -148,6 +150,13 @@ bool Relay::source_ended() {
 MutableBytes Relay::lease_head(BufferPool& buffers, size_t bytes_max) {
     SLUICE_CHECK(!head_waits());
     head_ = buffers.lease_for(bytes_max);
+    head_begin_ = head_end_ = 0;
+    return head_.span();
+}
+
+MutableBytes Relay::lease_message(BufferPool& buffers, size_t bytes_max) {
+    SLUICE_CHECK(!head_waits());
+    head_ = buffers.lease_any(bytes_max);
     head_begin_ = head_end_ = 0;
     return head_.span();
 }

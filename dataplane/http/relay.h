@@ -53,6 +53,9 @@ class Relay {
 
     // What follows in raw() is a body. `chunked_out`: the sink gets it in chunks.
     void begin_body(BodyFraming framing, bool chunked_out);
+    // A body in chunks that grows beyond this is a fault. Of one with a length, that is known
+    // before.
+    void limit_body(uint64_t bytes_max) { body_max_ = bytes_max; }
     // Takes raw bytes out of their framing, as far as they go.
     std::optional<wire::Http1Fault> decode();
     // The source's connection ended in an orderly way. False: in the middle of the body.
@@ -71,8 +74,12 @@ class Relay {
 
     // Room for a head; its first `bytes` are sent before the body. Precondition: none is waiting.
     MutableBytes lease_head(BufferPool& buffers, size_t bytes_max);  // empty: too large
+    // Room for a whole message of any size, which counts as a head.
+    MutableBytes lease_message(BufferPool& buffers, size_t bytes_max);
     void set_head(size_t bytes,
                   bool keep);  // keep: until drop_head(), so that it can be sent again
+    // A head that waits to be sent from its beginning; its size must stay.
+    MutableBytes waiting_head() { return head_.span().first(head_end_); }
     void rewind_head() {
         head_begin_ = 0;
         conduit_.reset();  // it leads to the old sink, and nothing has gone into it
@@ -140,6 +147,7 @@ class Relay {
     std::string trailers_came_;
     std::string trailers_;  // a suffix with them
     uint64_t left_ = 0;
+    uint64_t body_max_ = UINT64_MAX;
     uint64_t bytes_written_ = 0;
     uint64_t payload_taken_ = 0;
     uint32_t frame_left_ = 0;

@@ -8,17 +8,12 @@
 
 #include "dataplane/base/random.h"
 #include "dataplane/contract/snapshot.h"
-#include "dataplane/http/balancer.h"
+#include "dataplane/http/backend.h"
+#include "dataplane/http/route_action.h"
 #include "dataplane/http/route_table.h"
 #include "dataplane/http/upstream_pool.h"
 
 namespace sluice::http {
-
-struct Backend {
-    const contract::BackendConfig& config;
-    Balancer balancer;
-    std::vector<std::shared_ptr<Server>> servers;  // as in the configuration
-};
 
 struct Site {
     // `before`, if any, is the site that this one replaces: routes keep their counts by name.
@@ -27,6 +22,7 @@ struct Site {
 
     std::shared_ptr<const contract::Snapshot> snapshot;
     RouteTable routes;
+    std::vector<RouteAction> actions;  // by route
     std::vector<uint64_t> route_requests;
     std::vector<Backend> backends;
 };

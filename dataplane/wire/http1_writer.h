@@ -24,15 +24,23 @@ class Http1HeadWriter {
   public:
     explicit Http1HeadWriter(MutableBytes into) : into_(into) {}
 
-    // The target in two pieces: the path is often ours, the query the client's.
+    // The target in pieces: the path is often ours, and before it may stand the route's prefix; the
+    // query is the client's.
     void request_line(std::string_view method, std::string_view path, std::string_view query) {
-        add({method, " ", path, query, " HTTP/1.1\r\n"});
+        request_line(method, {}, path, query);
+    }
+    void request_line(std::string_view method, std::string_view prefix, std::string_view path,
+                      std::string_view query) {
+        add({method, " ", prefix, path, query, " HTTP/1.1\r\n"});
     }
     void status_line(uint16_t status, std::string_view reason) {
         char digits[5];
         add({"HTTP/1.1 ", number(status, digits), " ", reason, "\r\n"});
     }
     void field(std::string_view name, std::string_view value) { add({name, ": ", value, "\r\n"}); }
+    void field(std::string_view name, std::string_view value, std::string_view more) {
+        add({name, ": ", value, more, "\r\n"});
+    }
     void field(std::string_view name, uint64_t value) {
         char digits[20];
         field(name, number(value, digits));
