@@ -16,6 +16,8 @@ Result<std::unique_ptr<Worker>> Worker::create(WorkerOptions options, contract::
     worker->engine_ = std::move(*engine);
     worker->front_ =
         std::make_unique<Front>(*worker->engine_, worker->random_, worker->timers_, worker->drops_);
+    if (SourceLimits* limits = worker->options_.source_limits)
+        worker->front_->share_limits(*limits);
     worker->engine_->set_turn_handler(worker.get());
     worker->engine_->set_wake_handler(worker.get());
     return worker;

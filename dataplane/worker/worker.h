@@ -31,6 +31,7 @@ struct WorkerOptions {
     // Both set on a worker that owns peers. The group outlives the worker.
     TunnelGroup* tunnel_group = nullptr;
     std::optional<io::TunQueue> tun;
+    SourceLimits* source_limits = nullptr;  // of all workers; outlives them. Null: no limits
 };
 
 class Worker final : public io::WakeHandler, public io::TurnHandler {

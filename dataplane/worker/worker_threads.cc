@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "dataplane/base/check.h"
+#include "dataplane/base/random.h"
 #include "dataplane/worker/worker.h"
 
 namespace sluice::worker {
@@ -11,9 +12,14 @@ void WorkerThreads::start(uint32_t count, std::optional<io::EngineKind> engine,
                           std::vector<io::TunQueue> tunnel, Clock& clock) {
     SLUICE_CHECK(tunnel.empty() || tunnel.size() == queues_of(count));
     if (!tunnel.empty()) tunnel_ = std::make_unique<TunnelGroup>(queues_of(count));
+    SystemRandom random;
+    limits_ = std::make_unique<SourceLimits>(random);
     for (uint32_t index = 0; index < count; ++index) {
-        WorkerOptions options{
-            .index = index, .engine = engine, .tunnel_group = tunnel_.get(), .tun = std::nullopt};
+        WorkerOptions options{.index = index,
+                              .engine = engine,
+                              .tunnel_group = tunnel_.get(),
+                              .tun = std::nullopt,
+                              .source_limits = limits_.get()};
         if (index < tunnel.size()) options.tun = std::move(tunnel[index]);
         contract::Mailbox& mailbox = mailboxes_.emplace_back();
         threads_.emplace_back([options = std::move(options), &mailbox, &clock]() mutable {

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "dataplane/base/clock.h"
+#include "dataplane/base/source_limits.h"
 #include "dataplane/contract/mailbox.h"
 #include "dataplane/io/engine.h"
 #include "dataplane/io/tun.h"
@@ -38,6 +39,7 @@ class WorkerThreads {
   private:
     std::deque<contract::Mailbox> mailboxes_;  // they stay where they are
     std::unique_ptr<TunnelGroup> tunnel_;
+    std::unique_ptr<SourceLimits> limits_;
     std::vector<std::thread> threads_;
 };
 
