@@ -1,6 +1,7 @@
 #include "control/node.h"
 
 #include <algorithm>
+#include <set>
 #include <utility>
 
 #include "control/log.h"
@@ -348,7 +349,27 @@ void Node::send_snapshot(LoadOutcome outcome, LoadDone done) {
         worker.mailbox->send(contract::ApplySnapshot{builder_.current()});
     }
     apply_timer_ = loop_.after(options_.answer_timeout, [this] { finish_apply(); });
+    follow_names(*builder_.current());
     settle();
+}
+
+void Node::follow_names(const contract::Snapshot& snapshot) {
+    std::set<std::string> names;
+    for (const contract::BackendConfig& backend : snapshot.backends) {
+        for (const contract::ServerConfig& server : backend.servers) {
+            if (!server.dns_name.empty()) names.insert(server.dns_name);
+        }
+    }
+    if (names.empty() && resolver_ == nullptr) return;
+    if (resolver_ == nullptr) {
+        const auto changed = [this](const std::shared_ptr<const contract::AddressBook>& book) {
+            for (const Worker& worker : workers_) {
+                if (!worker.gone) worker.mailbox->send(contract::SetAddresses{book});
+            }
+        };
+        resolver_ = std::make_unique<Resolver>(loop_, random_, options_.resolver, changed);
+    }
+    resolver_->follow(names);
 }
 
 void Node::finish_apply() {

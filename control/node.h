@@ -19,6 +19,7 @@
 
 #include "control/config/load.h"
 #include "control/control_loop.h"
+#include "control/resolver.h"
 #include "control/snapshot/builder.h"
 #include "control/ticket_key_rotation.h"
 #include "dataplane/base/random.h"
@@ -38,6 +39,7 @@ struct NodeOptions {
     // How long one key seals TLS session tickets. Whoever learns it can read what TLS 1.2 clients
     // said in that time and a day more; shorter only means more keys to try.
     Duration ticket_key_period = std::chrono::hours(12);
+    ResolverOptions resolver;
 };
 
 // What became of reading the configuration file.
@@ -161,6 +163,8 @@ class Node {
                             LoadDone done);
     void finish_reload(const LoadOutcome& outcome);
     void send_snapshot(LoadOutcome outcome, LoadDone done);
+    // Looks up the names of the snapshot's servers from now on, and tells workers where they are.
+    void follow_names(const contract::Snapshot& snapshot);
     void finish_apply();
     std::vector<std::string> worker_errors() const;
     void take_answers();
@@ -186,6 +190,7 @@ class Node {
     std::vector<Worker> workers_;
     TicketKeyRotation ticket_keys_;
     ControlLoop::TimerId ticket_key_timer_ = 0;
+    std::unique_ptr<Resolver> resolver_;  // null: no server was ever configured by name
 
     // The snapshot on its way to the workers.
     LoadOutcome applying_;
