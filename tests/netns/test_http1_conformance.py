@@ -12,7 +12,7 @@ from harness.case import PORT, PUBLIC, SystemTest
 from harness.network import Topology
 from harness.node import Node
 from harness.rawhttp import Client, Reply, Server
-from http1_cases import AWAIT_CONTINUE, GUARDED, Case
+from http1_cases import AWAIT_CONTINUE, GUARDED, NOT_FORGED, Case
 from http1_responses import RESPONSES, ResponseCase
 
 MARKER = f"GET /marker HTTP/1.1\r\nHost: {PUBLIC}\r\n\r\n".encode()
@@ -99,7 +99,7 @@ class Http1Requests(ConformanceTest):
             self.assertEqual(len(request.values("Host")), 1)
         for name, expected in case.has.items():
             found = seen[-1].values(name)
-            if expected == "not forged":
+            if expected is NOT_FORGED:
                 self.assertEqual(len(found), 1)
                 self.assertNotIn("forged", found)
             else:
