@@ -26,7 +26,8 @@ class Routed(ServedTest):
                                       "redirect_to_https": 3443})
 
         def route(name: str, backend: str = "second", host: str = HOST, **more) -> None:
-            document["routes"].append({"name": name, "hosts": [host], "auth": "public", "backend": backend, **more})
+            leads = {} if "redirect" in more else {"backend": backend}
+            document["routes"].append({"name": name, "hosts": [host], "auth": "public", **leads, **more})
 
         route("all", "first")
         route("exact", path="/exact")
