@@ -75,7 +75,10 @@ struct Pair {
 };
 
 std::string in_words(int error) {
-    if (error == ENOENT) return "the kernel has no TLS, or its module is not loaded (modprobe tls)";
+    if (error == ENOENT) {
+        return "the kernel has no TLS or no AES-GCM, or their modules are not loaded "
+               "(modprobe -a tls gcm)";
+    }
     return "the kernel refuses TLS: " + error_text(error);
 }
 

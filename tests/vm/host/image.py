@@ -5,8 +5,11 @@ import re
 import shutil
 import stat
 import subprocess
+import tempfile
 from pathlib import Path
 from typing import BinaryIO, Iterator
+
+from harness.pki import Authority
 
 from .kernel import Kernel, Unavailable
 
@@ -15,7 +18,7 @@ _TESTS = Path(__file__).resolve().parents[2]
 # The stock programs that the tests use, besides busybox.
 TOOLS = ("ip", "wg", "ping", "setpriv")
 # Modules that the tests need, each with all that it depends on.
-MODULES = ("wireguard", "tun", "veth")
+MODULES = ("wireguard", "tun", "veth", "tls", "gcm", "ctr", "ghash-generic", "aesni-intel")
 
 # Debian's own, whatever other Python may come first in this machine's path: its parts lie where the
 # package has them, and need nothing that the guest does not have.
@@ -50,12 +53,21 @@ def build(image: Path, kernel: Kernel, binary: Path, tests: list[str]) -> None:
         for name in TOOLS:
             archive.program(_tool(name), f"usr/bin/{name}")
         _add_python(archive)
+        _add_certificate(archive)
         for folder in ("netns/harness", "vm/guest"):
             for path in sorted((_TESTS / folder).rglob("*.py")):
                 archive.copy(path, f"tests/{path.relative_to(_TESTS)}")
         # Not on the kernel's command line, which holds 2 KiB.
         archive.text("tests/chosen", "".join(f"{test}\n" for test in tests))
         archive.end()
+
+
+def _add_certificate(archive: "_Archive") -> None:
+    """Made out here, where openssl has all that it wants."""
+    with tempfile.TemporaryDirectory(prefix="sluice-vm-") as directory:
+        certificate, key = Authority(Path(directory)).issue("server", ["site.test"])
+        archive.copy(certificate, "tests/server.crt")
+        archive.copy(key, "tests/server.key")
 
 
 def _add_python(archive: "_Archive") -> None:
