@@ -231,6 +231,25 @@ TEST_CASE("Only ephemeral keys and authenticated ciphers, by the client's hardwa
     CHECK(cipher({.groups = "P-521"}) == "none");
 }
 
+TEST_CASE("ALPN: HTTP/2 before HTTP/1.1 once it can be served") {
+    Node node({make_certificate({"a.example.org"})});
+    node.contexts.offer_http2(true);
+    const auto negotiated = [&](std::string offered) {
+        Link link(node.contexts, {.alpn = std::move(offered)});
+        link.run();
+        return link.client.connected() ? link.facts().alpn : std::to_string(link.client.failure);
+    };
+    const std::string refused = std::to_string(kAlertNoProtocol);
+    CHECK(negotiated("\x02h2\x08http/1.1") == "h2");
+    CHECK(negotiated("\x08http/1.1\x02h2") == "h2");
+    CHECK(negotiated("\x08http/1.1") == "http/1.1");
+    CHECK(negotiated("\x03h2c\x08http/1.1") == "http/1.1");
+    CHECK(negotiated("") == "");
+    CHECK(negotiated("\x03h2c") == refused);
+    node.contexts.offer_http2(false);
+    CHECK(negotiated("\x02h2\x08http/1.1") == "http/1.1");
+}
+
 TEST_CASE("ALPN: HTTP/1.1, or nothing") {
     Node node({make_certificate({"a.example.org"})});
     const auto negotiated = [&](std::string offered) {

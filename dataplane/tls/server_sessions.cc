@@ -72,7 +72,10 @@ int ServerContext::on_ticket_key(SSL* ssl, uint8_t* name, uint8_t* iv, EVP_CIPHE
                                  EVP_MAC_CTX* mac, int seal) {
     const auto& tickets =
         static_cast<ServerContext*>(SSL_CTX_get_app_data(SSL_get_SSL_CTX(ssl)))->tickets_;
-    return seal != 0 ? tickets.seal(name, iv, cipher, mac) : tickets.open(name, iv, cipher, mac);
+    if (seal != 0) return tickets.seal(name, iv, cipher, mac);
+    const int opened = tickets.open(name, iv, cipher, mac);
+    // A ticket of TLS 1.3 should be used once (RFC 8446 appendix C.4), so each is replaced.
+    return opened == 1 && SSL_version(ssl) >= TLS1_3_VERSION ? 2 : opened;
 }
 
 // The session keeps the client's certificate by itself, but not what came with it.

@@ -159,6 +159,10 @@ struct ClientOptions {
     std::string signatures = {};  // likewise
     std::string groups = {};      // likewise
     SSL_SESSION* session = nullptr;
+    X509* certificate = nullptr;  // with its key, and what is sent along with it
+    EVP_PKEY* key = nullptr;
+    std::vector<X509*> chain = {};
+    bool ask_ocsp = false;
 };
 
 class Client {
@@ -195,6 +199,13 @@ class Client {
                                 static_cast<unsigned int>(options.alpn.size()));
         }
         if (options.session != nullptr) SSL_set_session(ssl(), options.session);
+        if (options.certificate != nullptr) {
+            SLUICE_CHECK(SSL_use_certificate(ssl(), options.certificate) == 1);
+            SLUICE_CHECK(SSL_use_PrivateKey(ssl(), options.key) == 1);
+            for (X509* link : options.chain)
+                SLUICE_CHECK(SSL_add1_chain_cert(ssl(), link) == 1);
+        }
+        if (options.ask_ocsp) SSL_set_tlsext_status_type(ssl(), TLSEXT_STATUSTYPE_ocsp);
         in_ = BIO_new(BIO_s_mem());
         out_ = BIO_new(BIO_s_mem());
         BIO_set_mem_eof_return(in_, -1);
