@@ -23,6 +23,7 @@
 #include "control/uapi/server.h"
 #include "dataplane/base/clock.h"
 #include "dataplane/base/random.h"
+#include "dataplane/io/kernel_tls.h"
 #include "dataplane/io/tun.h"
 #include "dataplane/worker/tunnel_offloads.h"
 #include "dataplane/worker/worker_threads.h"
@@ -89,6 +90,14 @@ std::optional<io::EngineKind> engine_kind(config::Engine engine) {
 int failed(const std::string& reason) {
     std::fprintf(stderr, "sluice: %s\n", reason.c_str());
     return cli::kFailed;
+}
+
+// Where the switch says "on", somebody counts on it.
+void tell_of_kernel_tls(const contract::TlsConfig& tls) {
+    if (tls.ktls != contract::Wanted::kOn) return;
+    const io::KernelTlsAbility& ability = io::kernel_tls_ability();
+    if (ability.transmit) return;
+    log::warning("[tls] ktls is \"on\", but bodies are encrypted in user space: " + ability.why_not);
 }
 
 // What the first reading gave, for people. False: the node cannot start.
@@ -180,6 +189,7 @@ int run_node(const std::string& config_file) {
         if (outcome.worker_errors.empty()) {
             log::info("serving with " + std::to_string(node.worker_count()) + " workers; " +
                       (*server)->path() + " is the control socket");
+            tell_of_kernel_tls(node.snapshot()->tls);
             return;
         }
         exit_code = cli::kFailed;

@@ -1,8 +1,8 @@
-// A TCP connection, or one by a Unix socket, over a non-blocking socket, the same for both engines: the engine says when it
-// is worth trying, plain recvmsg and sendmsg move the bytes. Reasons: TLS wants the socket itself
-// (kernel TLS is a property of it, and bodies are spliced into it), OpenSSL's state machine is
-// built on "try again", and one code path is tested by both engines. Completion-based receive would
-// own a buffer for each idle connection, or need a second copy.
+// A TCP connection, or one by a Unix socket, over a non-blocking socket, the same for both engines:
+// the engine says when it is worth trying, plain recvmsg and sendmsg move the bytes. Reasons: TLS
+// wants the socket itself (kernel TLS is a property of it, and bodies are spliced into it),
+// OpenSSL's state machine is built on "try again", and one code path is tested by both engines.
+// Completion-based receive would own a buffer for each idle connection, or need a second copy.
 #pragma once
 
 #include <sys/socket.h>
