@@ -1,12 +1,29 @@
 """The WireGuard implementations that a client can be. Debian has one; scripts/peers builds the others."""
 
 import functools
+import os
 import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
 _PEERS = Path(__file__).resolve().parents[3] / "scripts/peers"
+
+
+def find_program(name: str, variable: str) -> tuple[str | None, str | None]:
+    """A program that scripts/peers builds, or that the variable names: where it is, or why it is not there."""
+    named = os.environ.get(variable)
+    if named is not None:
+        return (named, None) if os.access(named, os.X_OK) else (None, f"{variable} names no program: {named}")
+    return _ask_peers(name)
+
+
+def _ask_peers(name: str) -> tuple[str | None, str | None]:
+    asked = subprocess.run([str(_PEERS), "--path", name], capture_output=True, text=True, check=False)
+    program = asked.stdout.strip()
+    if asked.returncode == 0 and Path(program).exists():
+        return program, None
+    return None, asked.stderr.strip() or f"scripts/peers knows no {name}"
 
 
 @dataclass(frozen=True)
@@ -35,11 +52,7 @@ def _find(implementation: Implementation) -> tuple[str | None, str | None]:
     if implementation.from_debian:
         program = shutil.which(implementation.name)
         return program, None if program else f"{implementation.name} is not in the path"
-    asked = subprocess.run([str(_PEERS), "--path", implementation.name], capture_output=True, text=True, check=False)
-    program = asked.stdout.strip()
-    if asked.returncode == 0 and Path(program).exists():
-        return program, None
-    return None, asked.stderr.strip() or f"scripts/peers knows no {implementation.name}"
+    return _ask_peers(implementation.name)
 
 
 DEBIAN_WIREGUARD_GO = Implementation("wireguard-go", "DebianWireguardGo", from_debian=True)
