@@ -237,7 +237,7 @@ contract::OffloadReport Front::kernel_tls_report() const {
     report.uses = contexts_.kernel_tls_uses();
     if (contexts_.kernel_tls_wanted() == contract::Wanted::kOff) {
         report.state = "off";
-        report.reason = "switched off in the configuration";
+        report.reason = "switched off";
     } else if (!ability.transmit) {
         report.state = "unsupported";
         report.reason = ability.why_not;
