@@ -38,6 +38,7 @@ class ClientConnection final : public StreamHandler, public Timer {
     // Our direction ends, after what was written. False: some of it is still held back; the handler
     // is called when to try again.
     bool end_writing();
+    uint8_t wasted = 0;    // server connections that its requests have spoilt
     bool readable = true;  // not known to be empty
     bool writable = true;  // not known to be full
     bool flushed = true;   // nothing that was written is known to be held back
@@ -55,6 +56,10 @@ class ClientConnection final : public StreamHandler, public Timer {
     // make the kernel answer late bytes with a reset, which would destroy what the client has not
     // read yet (RFC 9112 section 9.6). A few round trips of the slowest link.
     static constexpr Duration kLinger = std::chrono::seconds(2);
+
+    // Who makes us open connections to servers has to open one itself after so many: then it costs
+    // both the same.
+    static constexpr uint8_t kWastedMax = 16;
 
   private:
     enum class Phase : uint8_t {

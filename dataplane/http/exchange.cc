@@ -243,6 +243,8 @@ void Exchange::take_response_head(Bytes head) {
     // Some servers say 408 before they close a connection that waited too long. It is no answer to
     // this request, which crossed it on the way (RFC 9110 section 15.5.9).
     if (response->status == 408 && may_repeat()) return repeat();
+    const bool unavailable = response->status >= 502 && response->status <= 504;
+    if (unavailable && retry_after(response->status, *framing, head.size())) return;
     const bool interim = response->status < 200 && !upgraded;
     if (interim && ++interim_count_ > kInterimMax) return server_misbehaved();
     if (interim && client_old_) {  // which knows no such thing
@@ -259,13 +261,16 @@ void Exchange::take_response_head(Bytes head) {
         forwarded.chunked = no_length && !client_old_;
         // A client that has not sent its whole request by now might send the rest, or might not:
         // either way the next request could not be found.
-        keep_client_ = keep_client_ && !core_.draining && client_.upload().source_complete() &&
+        if (wastes_server()) ++client_.wasted;
+        keep_client_ = keep_client_ && client_.wasted < ClientConnection::kWastedMax &&
+                       !core_.draining && client_.upload().source_complete() &&
                        (!no_length || forwarded.chunked);
         forwarded.close = !keep_client_;
         describe(forwarded);
     }
     wire::Http1HeadWriter writer(
-        down_.lease_head(core_.buffers, head.size() + BufferPool::kHeadGrowth));
+        down_.lease_head(core_.buffers,
+                         head.size() + BufferPool::kHeadGrowth + added_size(forwarded)));
     write_response(*response, forwarded, writer);
     if (!writer.ok()) return server_misbehaved();
     down_.set_head(writer.size(), false);
@@ -276,8 +281,9 @@ void Exchange::take_response_head(Bytes head) {
     if (upgraded) return begin_tunnel();
     down_.begin_body(framing->body, forwarded.chunked);
     // A server that answered before it had the whole request may never read the rest of it, and
-    // then takes it for the next request. One that refused another protocol may have understood it.
-    server_reusable_ = framing->reusable && upload_ == Upload::kDone && !wants_websocket_;
+    // then takes it for the next request; so may one that got a body with a method that gives it no
+    // meaning (RFC 9110 section 9.3.1). One that refused another protocol may have understood it.
+    server_reusable_ = framing->reusable && upload_ == Upload::kDone && !wastes_server();
     download_ = Download::kBody;
     client_.upload().drop_head();
 }
@@ -320,8 +326,7 @@ bool Exchange::stream_body(size_t& budget) {
 
 void Exchange::pass_trailers(Relay& relay, const contract::HeaderEdits* edits) const {
     TrailerRules rules{.edits = edits, .reserved = {}};
-    if (route_ != nullptr && route_->forward_auth)
-        rules.reserved = site_->snapshot->forward_auths[*route_->forward_auth].response_headers;
+    if (route_ != nullptr) rules.reserved = action().reserved;
     relay.pass_trailers(write_trailers(relay.trailers_came(), rules));
 }
 

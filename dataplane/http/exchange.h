@@ -87,6 +87,8 @@ class Exchange final : public StreamHandler {
     // read.
     void leave_head();
     void route(const wire::Http1RequestHead& head, const RequestTarget& target);
+    // Of the route. Precondition: there is one.
+    const RouteAction& action() const;
     // The route's rate limit; false: refused.
     bool take_turn(const contract::RouteConfig& route);
     // Who was let in, and what they proved; null: nothing.
@@ -125,6 +127,11 @@ class Exchange final : public StreamHandler {
     void give_up(uint16_t status, std::string_view sentence);
     bool may_repeat() const;
     void repeat();
+    // By what the client asked the server's connection is good for nothing else afterwards.
+    bool wastes_server() const { return wants_websocket_ || odd_body_; }
+    bool may_retry() const;
+    bool retry(uint16_t status);
+    bool retry_after(uint16_t status, const ResponseFraming& framing, size_t head_size);
     void release_server();
     void end_server();
     void begin_try();
@@ -192,10 +199,12 @@ class Exchange final : public StreamHandler {
     uint32_t tries_ = 0;
     uint16_t status_ = 0;  // of the final response
 
-    // Servers that could not be connected to. Three: when so many are dead, waiting for more of
-    // them costs the client more than it may gain.
-    std::array<std::shared_ptr<Server>, 3> tried_{};
+    // Servers that could not be connected to, or whose answer was passed over. Eight: more tries
+    // than any client waits for.
+    std::array<std::shared_ptr<Server>, 8> tried_{};
     uint8_t tried_count_ = 0;
+    uint8_t unreached_ = 0;
+    uint32_t retried_ = 0;
     uint8_t interim_count_ = 0;
     Upload upload_ = Upload::kGoing;
     Download download_ = Download::kAwaiting;
@@ -208,6 +217,7 @@ class Exchange final : public StreamHandler {
     bool expects_continue_ = false;
     bool accepts_trailers_ = false;
     bool wants_websocket_ = false;
+    bool odd_body_ = false;         // a body with a method that gives it no meaning
     bool going_away_ = false;       // the client of a tunnel was told so
     bool client_told_end_ = false;  // of a tunnel: our direction to it has ended
     bool repeated_ = false;

@@ -205,8 +205,17 @@ TEST_CASE("a stale connection is replaced once, where that cannot do a thing twi
         CHECK(request.starts_with("POST / "));
         CHECK(request.ends_with("\r\n\r\nhello"));
     }
-    SECTION("not a PUT whose body has begun to flow") {
+    SECTION("a PUT whose body has begun to flow and is still in the buffer") {
         world.send(client, "PUT / HTTP/1.1\r\nHost: site.test\r\nContent-Length: 5\r\n\r\nhe");
+        stale->end();
+        world.run();
+        REQUIRE(world.servers.size() == 2);
+        world.send(client, "llo");
+        CHECK(world.servers[1]->take().ends_with("\r\n\r\nhello"));
+    }
+    SECTION("not a PUT whose body has left the buffer") {
+        world.send(client, "PUT / HTTP/1.1\r\nHost: site.test\r\nContent-Length: 50000\r\n\r\n" +
+                               std::string(40000, 'h'));
         stale->end();
         world.run();
         CHECK(world.servers.size() == 1);

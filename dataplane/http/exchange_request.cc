@@ -25,18 +25,6 @@ bool is_idempotent(std::string_view method) {
            method == "DELETE";
 }
 
-// What the head grows by beyond the lines that every request gets.
-size_t added_size(const ForwardedRequest& forwarded) {
-    constexpr size_t kLine = 64;  // a name of ours, and what stands around a value
-    size_t size = forwarded.certificate_pem.size() + forwarded.certificate_info.size() + kLine * 2;
-    for (const auto& [name, value] : forwarded.granted)
-        size += name.size() + value.size() + kLine;
-    if (forwarded.edits == nullptr) return size;
-    for (const auto& [name, value] : forwarded.edits->set)
-        size += name.size() + value.size() + kLine;
-    return size;
-}
-
 }  // namespace
 
 void Exchange::begin(Bytes head) {
@@ -58,6 +46,8 @@ void Exchange::begin(Bytes head) {
     expects_continue_ = framing->expects_continue;
     accepts_trailers_ = !client_old_ && accepts_trailers(*request);
     wants_websocket_ = asks_for_websocket(*request, framing->body);
+    const bool has_body = framing->body.kind == BodyKind::kChunked || framing->body.length > 0;
+    odd_body_ = has_body && (request->method == "GET" || to_head_ || request->method == "DELETE");
     request_body_ = framing->body;
     head_size_ = static_cast<uint32_t>(head.size());
     if (core_.access_log != nullptr) {
@@ -82,6 +72,7 @@ void Exchange::leave_head() {
     if (head_size_ == 0) return;
     client_.upload().skip_raw(head_size_);
     client_.upload().begin_body(request_body_, request_body_.kind == BodyKind::kChunked);
+    if (idempotent_) client_.upload().keep_body();
     head_size_ = 0;
 }
 
@@ -119,6 +110,10 @@ void Exchange::route(const wire::Http1RequestHead& head, const RequestTarget& ta
         return inquire(std::move(question));
     }
     proceed(head, target, {caller.peer, access.certificate});
+}
+
+const RouteAction& Exchange::action() const {
+    return site_->actions[static_cast<size_t>(route_ - site_->snapshot->routes.data())];
 }
 
 bool Exchange::take_turn(const contract::RouteConfig& route) {
@@ -171,8 +166,7 @@ void Exchange::redirect(uint16_t status, std::string_view location) {
 
 void Exchange::forward(const wire::Http1RequestHead& head, const RequestTarget& target,
                        const Admitted& admitted) {
-    const RouteAction& action =
-        site_->actions[static_cast<size_t>(route_ - site_->snapshot->routes.data())];
+    const RouteAction& action = this->action();
     // Which route it is has been decided; the second reading's place is free.
     const auto path = action.rewrite(target, core_.target.generous_path);
     if (!path) return refuse(path.error());

@@ -6,6 +6,14 @@
 
 namespace sluice::http {
 
+namespace {
+
+// When so many servers cannot be reached, waiting for more of them costs the client more than it
+// may gain.
+constexpr uint8_t kUnreachedMax = 3;
+
+}  // namespace
+
 bool Exchange::pick_server() {
     picked_ = backend_->pick(std::span(tried_).first(tried_count_), core_.now);
     return picked_ != nullptr;
@@ -16,7 +24,7 @@ bool Exchange::next_server() {
     server_.reset();
     end_try(RequestOutcome::kNotReached);
     tried_[tried_count_++] = picked_;
-    return tried_count_ < tried_.size() && pick_server();
+    return ++unreached_ < kUnreachedMax && tried_count_ < tried_.size() && pick_server();
 }
 
 std::unique_ptr<ServerConnection> Exchange::take_idle() {
@@ -55,7 +63,7 @@ bool Exchange::may_repeat() const {
     // A connection that had been waiting may have been closed by the server in the very moment in
     // which we wrote to it. A new one has no such excuse.
     return server_->reused() && !repeated_ && interim_count_ == 0 &&
-           !client_.upload().body_sent_any() && (idempotent_ || !sent_any_);
+           client_.upload().can_rewind() && (idempotent_ || !sent_any_);
 }
 
 void Exchange::repeat() {
@@ -63,8 +71,43 @@ void Exchange::repeat() {
     repeated_ = true;
     down_.skip_raw(down_.raw().size());
     scanner_.reset();
-    client_.upload().rewind_head();
+    client_.upload().rewind();
     connect(true);
+}
+
+// Something that another server may do better, if the request can be sent to it as a whole.
+bool Exchange::may_retry() const {
+    return route_ != nullptr && retried_ < route_->retries && idempotent_ && interim_count_ == 0 &&
+           tried_count_ < tried_.size() && client_.upload().can_rewind();
+}
+
+// `status`: of an answer that is passed over; 0: the connection broke. False: there is no other
+// server, and nothing has changed.
+bool Exchange::retry(uint16_t status) {
+    tried_[tried_count_] = picked_;
+    auto other = backend_->pick(std::span(tried_).first(tried_count_ + 1), core_.now);
+    if (other == nullptr) return false;
+    ++tried_count_;
+    ++retried_;
+    down_.skip_raw(down_.raw().size());
+    if (status != 0) end_try(RequestOutcome::kAnswered, status);
+    release_server();
+    picked_ = std::move(other);
+    scanner_.reset();
+    client_.upload().rewind();
+    connect(false);
+    return true;
+}
+
+// The connection of an answer that is passed over is good for others if all of it is here.
+bool Exchange::retry_after(uint16_t status, const ResponseFraming& framing, size_t head_size) {
+    if (!may_retry()) return false;
+    const uint64_t body = framing.body.kind == BodyKind::kLength ? framing.body.length : 0;
+    const bool whole =
+        framing.body.kind == BodyKind::kNone || framing.body.kind == BodyKind::kLength;
+    server_reusable_ = framing.reusable && upload_ == Upload::kDone && !wastes_server() && whole &&
+                       down_.raw().size() == head_size + body;
+    return retry(status);
 }
 
 // The connection broke or ended before a response's head was complete.
@@ -76,6 +119,8 @@ void Exchange::server_failed() {
     }
     if (down_.raw().empty() && may_repeat()) return repeat();
     end_try(RequestOutcome::kBroke);
+    server_reusable_ = false;
+    if (may_retry() && retry(0)) return;
     give_up(502, "the server ended the connection without an answer");
 }
 

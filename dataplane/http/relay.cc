@@ -9,6 +9,10 @@ namespace sluice::http {
 
 void Relay::make_room(BufferPool& buffers, Room room) {
     const uint32_t raw_size = raw_end_ - raw_begin_;
+    if (keeps_body_ && payload_end_ > body_begin_) {
+        if (raw_end_ < buffer_.size()) return;
+        keeps_body_ = false;
+    }
     if (raw_size == 0) {
         // Bytes that keep filling a small buffer are taken in large pieces from now on.
         const bool large = filled_last_time_ && room == Room::kFixed;
@@ -18,7 +22,7 @@ void Relay::make_room(BufferPool& buffers, Room room) {
     } else if (raw_begin_ > 0) {
         std::memmove(buffer_.data(), buffer_.data() + raw_begin_, raw_size);
     }
-    payload_begin_ = payload_end_ = raw_begin_ = 0;
+    payload_begin_ = payload_end_ = raw_begin_ = body_begin_ = 0;
     raw_end_ = raw_size;
     if (room == Room::kMayGrow && raw_end_ == buffer_.size() && buffer_.size() < buffers.large()) {
         Buffer larger = buffers.lease_large();
@@ -49,7 +53,9 @@ void Relay::open_conduit(ByteStream& source, ByteStream& sink) {
     if (conduit_ != nullptr || kind_ != BodyKind::kLength || chunked_out_) return;
     if (left_ < kConduitMin || sink_waits() || raw_begin_ < raw_end_) return;
     conduit_ = sink.conduit_from(source, left_);
-    if (conduit_ != nullptr) release_idle();
+    if (conduit_ == nullptr) return;
+    keeps_body_ = false;
+    release_idle();
 }
 
 Relay::Filled Relay::fill_conduit() {
@@ -86,6 +92,7 @@ void Relay::begin_body(BodyFraming framing, bool chunked_out) {
     chunked_out_ = chunked_out;
     last_chunk_framed_ = false;
     body_sent_any_ = false;
+    keeps_body_ = false;
     trailers_came_.clear();
     trailers_.clear();
     payload_begin_ = payload_end_ = raw_begin_;
@@ -96,7 +103,7 @@ void Relay::begin_body(BodyFraming framing, bool chunked_out) {
 // Payload is kept in one piece, so that many small chunks of the source become one of the sink.
 void Relay::take_payload(Bytes payload) {
     const auto from = static_cast<uint32_t>(payload.data() - buffer_.data());
-    if (!has_payload()) payload_begin_ = payload_end_ = from;
+    if (!has_payload() && !keeps_body_) payload_begin_ = payload_end_ = from;
     if (payload_end_ != from)
         std::memmove(buffer_.data() + payload_end_, payload.data(), payload.size());
     payload_end_ += static_cast<uint32_t>(payload.size());
@@ -167,8 +174,19 @@ void Relay::set_head(size_t bytes, bool keep) {
     keep_head_ = keep;
 }
 
+void Relay::rewind() {
+    SLUICE_CHECK(can_rewind());
+    rewind_head();
+    if (!keeps_body_) return;
+    payload_begin_ = body_begin_;
+    prefix_begin_ = prefix_end_ = 0;
+    suffix_begin_ = suffix_end_ = 0;
+    frame_left_ = 0;
+    last_chunk_framed_ = body_sent_any_ = false;
+}
+
 void Relay::drop_head() {
-    keep_head_ = false;
+    keep_head_ = keeps_body_ = false;
     if (head_waits()) return;
     head_begin_ = head_end_ = 0;
     head_.release();
@@ -250,7 +268,7 @@ bool Relay::sink_complete() const {
 void Relay::end_message() {
     conduit_.reset();
     head_begin_ = head_end_ = 0;
-    keep_head_ = false;
+    keep_head_ = keeps_body_ = false;
     head_.release();
     payload_begin_ = payload_end_ = raw_begin_;
     prefix_begin_ = prefix_end_ = 0;
@@ -269,7 +287,8 @@ void Relay::end_message() {
 
 void Relay::release_idle() {
     if (has_payload() || raw_begin_ < raw_end_) return;
-    payload_begin_ = payload_end_ = raw_begin_ = raw_end_ = 0;
+    if (keeps_body_ && payload_end_ > body_begin_) return;
+    payload_begin_ = payload_end_ = raw_begin_ = raw_end_ = body_begin_ = 0;
     buffer_.release();
 }
 

@@ -78,6 +78,16 @@ class Relay {
     MutableBytes lease_message(BufferPool& buffers, size_t bytes_max);
     void set_head(size_t bytes,
                   bool keep);  // keep: until drop_head(), so that it can be sent again
+    // What of the body is sent stays in the buffer for as long as the buffer has room, so that it
+    // can be sent again. Until drop_head(). Precondition: nothing of it was taken yet.
+    void keep_body() {
+        keeps_body_ = true;
+        body_begin_ = raw_begin_;
+    }
+    // All that was sent can be sent again.
+    bool can_rewind() const { return keep_head_ && (!body_sent_any_ || keeps_body_); }
+    // To another sink, from the head's beginning. Precondition: can_rewind().
+    void rewind();
     // A head that waits to be sent from its beginning; its size must stay.
     MutableBytes waiting_head() { return head_.span().first(head_end_); }
     void rewind_head() {
@@ -136,6 +146,7 @@ class Relay {
     uint32_t payload_end_ = 0;
     uint32_t raw_begin_ = 0;
     uint32_t raw_end_ = 0;
+    uint32_t body_begin_ = 0;  // keeps_body_: where the payload began
 
     Buffer head_;
     uint32_t head_begin_ = 0;
@@ -162,6 +173,7 @@ class Relay {
     bool last_chunk_framed_ = false;
     bool body_sent_any_ = false;
     bool keep_head_ = false;
+    bool keeps_body_ = false;
     bool filled_last_time_ = false;
 };
 
