@@ -34,6 +34,7 @@ class Stopwatch {
 struct Node {
     explicit Node(KeyKind kind) {
         config.certificates = {make_certificate({"a.example.org"}, kind)};
+        contexts.set_ticket_keys(make_ticket_keys());
         SLUICE_CHECK(contexts.apply(config).has_value());
     }
     DropCounters drops;
