@@ -52,6 +52,10 @@ class Api : public std::enable_shared_from_this<Api> {
         const IpAddress& ip = node_.config().node.ip.value;
         if (ip.is_set()) view.ip = ip.text();
         if (options_.offloads) view.offloads = options_.offloads();
+        if (options_.access_log) {
+            const AccessLog::Status log = options_.access_log();
+            view.access_log = {log.target, log.lines, log.dropped, log.error};
+        }
         view.last_reload = last_reload_view(node_);
         return admin::status_json(picture, view);
     }

@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "control/access_log.h"
 #include "control/admin/server.h"
 #include "control/api.h"
 #include "control/cli/command_line.h"
@@ -97,7 +98,8 @@ void tell_of_kernel_tls(const contract::TlsConfig& tls) {
     if (tls.ktls != contract::Wanted::kOn) return;
     const io::KernelTlsAbility& ability = io::kernel_tls_ability();
     if (ability.transmit) return;
-    log::warning("[tls] ktls is \"on\", but bodies are encrypted in user space: " + ability.why_not);
+    log::warning("[tls] ktls is \"on\", but bodies are encrypted in user space: " +
+                 ability.why_not);
 }
 
 // What the first reading gave, for people. False: the node cannot start.
@@ -149,11 +151,18 @@ int run_node(const std::string& config_file) {
             return update_tunnel_device(*tunnel, *next.wireguard);
         });
     }
-    serve_api(**server, node, **loop, {.version = SLUICE_VERSION, .offloads = [&tunnel] {
-                                           std::vector<contract::OffloadReport> offloads;
-                                           if (tunnel) tunnel->report(offloads);
-                                           return offloads;
-                                       }});
+    std::unique_ptr<AccessLog> access_log;  // once there are workers
+    const auto device_offloads = [&tunnel] {
+        std::vector<contract::OffloadReport> offloads;
+        if (tunnel) tunnel->report(offloads);
+        return offloads;
+    };
+    const auto access_status = [&access_log] {
+        return access_log ? access_log->status() : AccessLog::Status{};
+    };
+    serve_api(
+        **server, node, **loop,
+        {.version = SLUICE_VERSION, .offloads = device_offloads, .access_log = access_status});
 
     // wg(8) works without it no less than before, so that another program's socket does not keep
     // the node from serving.
@@ -177,6 +186,10 @@ int run_node(const std::string& config_file) {
     }
     workers.start(worker_count, engine_kind(node.config().engine.value), std::move(tunnel_queues),
                   clock);
+    access_log = std::make_unique<AccessLog>(workers.access_rings(), workers.access_bell());
+    const auto open_access_log = [&] { access_log->write_to(node.config().access_log.value); };
+    open_access_log();
+    node.set_on_reloaded(open_access_log);
     int exit_code = cli::kDone;
     bool clean = false;
     node.set_on_stopped([&](bool all_left) {

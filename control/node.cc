@@ -333,6 +333,7 @@ void Node::finish_reload(const LoadOutcome& outcome) {
     } else {
         log::info(outcome.changed ? "reloaded: " + generation + " serves"
                                   : "reloaded: nothing changed, " + generation + " serves on");
+        if (on_reloaded_) on_reloaded_();
     }
     for (const LoadDone& done : std::exchange(reloads_running_, {}))
         done(outcome);

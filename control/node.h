@@ -103,6 +103,11 @@ class Node {
     // worker refuses (a port in use) is taken back.
     void change_tunnel(contract::WireguardConfig wireguard, LoadDone done);
 
+    // Called after every reload that was not refused, also where nothing changed.
+    void set_on_reloaded(std::function<void()> on_reloaded) {
+        on_reloaded_ = std::move(on_reloaded);
+    }
+
     // Asks every worker for its report.
     void collect_reports(ReportsDone done);
 
@@ -183,6 +188,7 @@ class Node {
     NodeOptions options_;
     Prepare prepare_;
     std::function<void(bool)> on_stopped_;
+    std::function<void()> on_reloaded_;
     NodeState state_ = NodeState::kStarting;
     Instant started_;
     std::optional<config::Loaded> loaded_;

@@ -118,6 +118,15 @@ Json last_reload_json(const LastReloadView& reload) {
     };
 }
 
+Json access_log_json(const AccessLogView& log) {
+    return {
+        {"target", log.target},
+        {"lines", log.lines},
+        {"dropped", log.dropped},
+        {"error", log.error.empty() ? Json(nullptr) : Json(log.error)},
+    };
+}
+
 // One peer's numbers over all workers: whoever heard of it last knows where it is.
 std::map<contract::Key, contract::PeerReport> merge_peers(
     const std::vector<contract::WorkerReport>& reports) {
@@ -159,6 +168,7 @@ std::string status_json(const Picture& picture, const NodeView& node) {
         {"requests", sum(picture.reports, &Report::requests)},
         {"offloads", offloads_json(picture, node.offloads)},
         {"drops", drops_json(picture.reports)},
+        {"access_log", access_log_json(node.access_log)},
         {"last_reload", last_reload_json(node.last_reload)},
     });
 }

@@ -29,6 +29,13 @@ struct LastReloadView {
     WallTime time{};
 };
 
+struct AccessLogView {
+    std::string target = "off";  // "off", "stdout" or a file
+    uint64_t lines = 0;
+    uint64_t dropped = 0;
+    std::string error;
+};
+
 struct NodeView {
     std::string_view version;
     std::string_view state;
@@ -37,6 +44,7 @@ struct NodeView {
     std::string ip;  // empty: not known
     // Speed-ups of devices that belong to no worker, such as the TUN device.
     std::vector<contract::OffloadReport> offloads;
+    AccessLogView access_log;
     LastReloadView last_reload;
 };
 

@@ -1,5 +1,6 @@
 // The views of what serves HTTP: routes, backends, certificates.
 #include <algorithm>
+#include <array>
 #include <map>
 #include <string_view>
 #include <utility>
@@ -82,6 +83,14 @@ Json route_json(const contract::RouteConfig& route, const contract::Snapshot& sn
     };
 }
 
+// How much is wrong in a state, as contract::ServerReport names them.
+int badness(std::string_view state) {
+    static constexpr std::array<std::string_view, 4> kStates = {"serving", "recovering", "ejected",
+                                                                "unhealthy"};
+    const auto found = std::find(kStates.begin(), kStates.end(), state);
+    return found == kStates.end() ? 0 : static_cast<int>(found - kStates.begin()) + 1;
+}
+
 // Workers see the same servers, and add up.
 using ServerTotals =
     std::map<std::pair<std::string_view, std::string_view>, contract::ServerReport>;
@@ -94,6 +103,13 @@ ServerTotals totals_of(const std::vector<contract::WorkerReport>& reports) {
             total.requests += server.requests;
             total.failures += server.failures;
             total.idle_connections += server.idle_connections;
+            total.active_requests += server.active_requests;
+            // Each worker judges by itself; the one that thinks worst of it is heard.
+            if (badness(server.state) <= badness(total.state)) continue;
+            total.state = server.state;
+            total.reason = server.reason;
+            total.since = server.since;
+            total.address = server.address;
         }
     }
     return totals;
@@ -192,6 +208,11 @@ std::string backends_json(const Picture& picture) {
                 {"requests", total.requests},
                 {"failures", total.failures},
                 {"idle_connections", total.idle_connections},
+                {"active_requests", total.active_requests},
+                {"address", total.address.is_set() ? Json(total.address.text()) : Json()},
+                {"state", total.state.empty() ? Json() : Json(total.state)},
+                {"reason", total.reason.empty() ? Json() : Json(total.reason)},
+                {"since", time_json(total.since)},
             });
         }
         const bool h2 = backend.protocol == contract::UpstreamProtocol::kHttp2;

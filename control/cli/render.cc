@@ -75,6 +75,15 @@ std::string offloads_text(const Json& offloads) {
     return text;
 }
 
+std::string access_log_text(const Json& log) {
+    std::string text =
+        log.at("target").get<std::string>() + ", " + count_text(log.at("lines"), "line");
+    const uint64_t dropped = log.at("dropped");
+    if (dropped > 0) text += ", " + std::to_string(dropped) + " dropped";
+    if (log.at("error").is_string()) text += "\n" + log.at("error").get<std::string>();
+    return text;
+}
+
 std::string last_reload_text(const Json& reload, WallTime now) {
     std::string text = reload.at("result").get<std::string>();
     if (reload.at("time").is_string()) {
@@ -119,6 +128,10 @@ std::string render_status(const Json& status, WallTime now) {
         drops += (drops.empty() ? "" : "\n") + reason + " " + number(count);
     }
     add_line(out, "drops", drops.empty() ? "none" : drops);
+    const Json& access = status.at("access_log");
+    if (access.at("target") != "off") {
+        add_line(out, "access log", access_log_text(access));
+    }
     const Json& reload = status.at("last_reload");
     if (reload.at("result") != "none") {
         add_line(out, "last reload", last_reload_text(reload, now));
@@ -175,23 +188,34 @@ std::string render_routes(const Json& answer) {
         "no routes; add [[routes]] to the configuration");
 }
 
+// What the node thinks of a server, and why if it is not well.
+std::string server_state_text(const Json& server) {
+    static constexpr size_t kReasonWidth = 30;
+    std::string text = text_or(server.at("state"), "-");
+    if (text == "serving" || !server.at("reason").is_string()) return text;
+    std::string reason = server.at("reason");
+    for (; reason.size() > kReasonWidth; reason.erase(0, kReasonWidth))
+        text += "\n" + reason.substr(0, kReasonWidth);
+    return text + "\n" + reason;
+}
+
 std::string render_backends(const Json& answer) {
     Rows rows;
     for (const Json& backend : answer.at("backends")) {
         std::string name = backend.at("name");
         for (const Json& server : backend.at("servers")) {
-            rows.push_back({name, server.at("url"), number(server.at("weight")),
-                            number(server.at("requests")), number(server.at("failures")),
-                            number(server.at("idle_connections"))});
+            rows.push_back({name, server.at("url"), server_state_text(server),
+                            number(server.at("weight")), number(server.at("requests")),
+                            number(server.at("failures"))});
             name.clear();  // once for all of its servers
         }
     }
     return shown({{"BACKEND"},
                   {"SERVER"},
+                  {"STATE"},
                   {"WEIGHT", Align::kRight},
                   {"REQUESTS", Align::kRight},
-                  {"FAILURES", Align::kRight},
-                  {"IDLE", Align::kRight}},
+                  {"FAILURES", Align::kRight}},
                  rows, "no backends; add [[backends]] to the configuration");
 }
 

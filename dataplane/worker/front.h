@@ -68,6 +68,9 @@ class Front final : public http::Connector {
         proxy_.set_addresses(std::move(book), now);
     }
 
+    // Is told of each request that ends; null: nobody is. Outlives the front.
+    void set_access_log(http::AccessLog* log) { proxy_.set_access_log(log); }
+
     // Closes the listeners and lets requests in progress end.
     void drain(Now now);
     bool idle() const { return proxy_.connections_open() == 0; }

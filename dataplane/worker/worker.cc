@@ -6,7 +6,11 @@
 namespace sluice::worker {
 
 Worker::Worker(WorkerOptions options, contract::Mailbox& mailbox, Clock& clock)
-    : options_(std::move(options)), mailbox_(mailbox), timers_(clock.now().mono) {}
+    : options_(std::move(options)), mailbox_(mailbox), timers_(clock.now().mono) {
+    if (options_.access_ring != nullptr) {
+        access_lines_.emplace(*options_.access_ring, options_.index);
+    }
+}
 
 Result<std::unique_ptr<Worker>> Worker::create(WorkerOptions options, contract::Mailbox& mailbox,
                                                Clock& clock) {
@@ -71,6 +75,8 @@ void Worker::handle(contract::ApplySnapshot& command) {
         peers = plan->directory;
         error = apply_tunnel(std::move(plan));
     }
+    const bool logged = snapshot_->access_log && access_lines_;
+    front_->set_access_log(logged ? &*access_lines_ : nullptr);
     const std::string front_error = front_->apply(snapshot_, std::move(peers), engine_->now());
     if (!error.empty() && !front_error.empty()) error += "; ";
     mailbox_.answer(contract::Applied{snapshot_->generation, error + front_error});

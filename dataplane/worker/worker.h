@@ -19,6 +19,7 @@
 #include "dataplane/base/timer_wheel.h"
 #include "dataplane/contract/mailbox.h"
 #include "dataplane/io/engine.h"
+#include "dataplane/worker/access_lines.h"
 #include "dataplane/worker/front.h"
 #include "dataplane/worker/tunnel_group.h"
 #include "dataplane/worker/tunnel_path.h"
@@ -31,6 +32,7 @@ struct WorkerOptions {
     // Both set on a worker that owns peers. The group outlives the worker.
     TunnelGroup* tunnel_group = nullptr;
     std::optional<io::TunQueue> tun;
+    LineRing* access_ring = nullptr;        // outlives the worker; null: it logs no requests
     SourceLimits* source_limits = nullptr;  // of all workers; outlives them. Null: no limits
 };
 
@@ -64,6 +66,7 @@ class Worker final : public io::WakeHandler, public io::TurnHandler {
     DropCounters drops_;
     TimerWheel timers_;
     std::unique_ptr<io::Engine> engine_;
+    std::optional<AccessLines> access_lines_;  // outlives the front
     std::unique_ptr<TunnelPath> tunnel_;
     std::unique_ptr<Front> front_;
     std::shared_ptr<const contract::Snapshot> snapshot_;

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "dataplane/base/clock.h"
+#include "dataplane/base/line_ring.h"
 #include "dataplane/base/source_limits.h"
 #include "dataplane/contract/mailbox.h"
 #include "dataplane/io/engine.h"
@@ -33,11 +34,17 @@ class WorkerThreads {
     // In the order of the workers; there are as many as were started.
     std::vector<contract::Mailbox*> mailboxes();
 
+    // The workers' access logs, in their order, and the bell that wakes whoever empties them.
+    std::vector<LineRing*> access_rings();
+    Doorbell& access_bell() { return access_bell_; }
+
     // Returns when every worker has left its loop, which control asks for through the mailboxes.
     void join();
 
   private:
     std::deque<contract::Mailbox> mailboxes_;  // they stay where they are
+    Doorbell access_bell_;
+    std::deque<LineRing> access_rings_;
     std::unique_ptr<TunnelGroup> tunnel_;
     std::unique_ptr<SourceLimits> limits_;
     std::vector<std::thread> threads_;
