@@ -1,13 +1,19 @@
 """Forward-auth: a scripted auth service in every mood, and a real one with a stub of an identity provider."""
 
+import base64
 import contextlib
 import json
 import threading
+import unittest
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 from harness import cleanup, rawhttp
 from harness.case import ServedTest, on_both_engines
+from harness.identity import IdentityProvider
+from harness.implementations import find_program
 from harness.network import Topology, authority
 from harness.rawhttp import Reply, Seen, one
+from harness.waiting import until
 
 HOST = "guarded.wild.sluice.test"
 BODY_HOST = "body.wild.sluice.test"
@@ -209,3 +215,96 @@ class ForwardAuth(Guarded):
     def assert_refused_outside(self) -> None:
         self.server.seen.clear()
         self.assert_refused(self.ask(), 403)
+
+
+class OauthProxy(ServedTest):
+    """oauth2-proxy as its manual sets it up behind a proxy, with a stub of an identity provider."""
+
+    PROGRAM = find_program("oauth2-proxy", "SLUICE_OAUTH2_PROXY")
+    USER, MAIL = "user-7", "ann@mail.test"
+
+    @classmethod
+    def setUpClass(cls) -> None:
+        program, reason = cls.PROGRAM
+        if program is None:
+            raise unittest.SkipTest(reason)
+        super().setUpClass()
+
+    @classmethod
+    def configure(cls, document) -> None:
+        cls.provider = IdentityProvider(cls.topology.backend, cls.directory, client="sluice", user=cls.USER,
+                                        mail=cls.MAIL)
+        cls.server = rawhttp.Server(cls.topology.backend)
+        with cls.topology.backend.make_socket() as free:
+            free.bind((Topology.BACKEND, 0))
+            address = authority(*free.getsockname())
+        cls.proxy = cls.topology.backend.start([
+            cls.PROGRAM[0], "--provider=oidc", f"--oidc-issuer-url={cls.provider.url}", "--client-id=sluice",
+            "--client-secret=secret", f"--cookie-secret={base64.b64encode(bytes(range(32))).decode()}",
+            "--email-domain=*", "--reverse-proxy=true", "--upstream=static://202", f"--http-address={address}",
+            "--set-xauthrequest=true", "--skip-provider-button=true",
+            f"--redirect-url=https://{HOST}:3443/oauth2/callback"], cls.directory / "oauth2-proxy.log")
+
+        until(lambda: cls.listens(address), "oauth2-proxy listens", 60)
+        document["forward_auth"] = [{
+            "name": "oauth", "address": f"http://{address}/oauth2/auth", "timeout": "60s",
+            "signin_url": "/oauth2/start", "response_headers": ["X-Auth-Request-User", "X-Auth-Request-Email"]}]
+        document["backends"] += [{"name": "server", "servers": [{"url": cls.server.url}]},
+                                 {"name": "oauth", "servers": [{"url": f"http://{address}"}]}]
+        document["routes"] += [
+            {"name": "guarded", "hosts": [HOST], "auth": "tailscale-bypass", "forward_auth": "oauth",
+             "backend": "server"},
+            {"name": "sign-in", "hosts": [HOST], "path_prefix": "/oauth2", "auth": "public", "backend": "oauth"}]
+
+    @classmethod
+    def listens(cls, address: str) -> bool:
+        if cls.proxy.exit_code() is not None:
+            raise AssertionError(f"oauth2-proxy ended: {cls.proxy.output()}")
+        host, _, port = address.rpartition(":")
+        try:
+            cls.topology.backend.connect(host, int(port)).close()
+        except ConnectionRefusedError:
+            return False
+        return True
+
+    def get(self, path: str, cookies: dict[str, str]) -> rawhttp.Response:
+        """As a browser: cookies are sent along, and kept."""
+        lines = [f"Cookie: {'; '.join(f'{name}={value}' for name, value in cookies.items())}"] if cookies else []
+        with contextlib.closing(rawhttp.Client(self.neighbour.tls(HOST, seconds=60))) as client:
+            client.send("\r\n".join([f"GET {path} HTTP/1.1", f"Host: {HOST}:3443", "X-Auth-Request-User: forged",
+                                     *lines, "", ""]).encode())
+            response = client.response()
+        self.assertIsNotNone(response)
+        for cookie in rawhttp.values(response.fields, "Set-Cookie"):
+            name, _, value = cookie.partition(";")[0].partition("=")
+            cookies[name] = value
+        return response
+
+    def location(self, response: rawhttp.Response) -> str:
+        self.assertEqual(response.status, 302, str(response))
+        return one(response.fields, "Location")
+
+    def test_the_whole_way_of_signing_in(self) -> None:
+        cookies: dict[str, str] = {}
+        self.assertEqual(self.location(self.get("/page", cookies)), "/oauth2/start")
+        asked = urlsplit(self.location(self.get("/oauth2/start?rd=/page", cookies)))
+        self.assertEqual(f"{asked.scheme}://{asked.netloc}", self.provider.url)
+        query = {name: values[0] for name, values in parse_qs(asked.query).items()}
+        code = self.provider.sign_in(query.get("nonce"))
+        back = urlsplit(query["redirect_uri"])
+        answer = urlencode({"code": code, "state": query["state"]})
+        self.assertEqual(self.location(self.get(f"{back.path}?{answer}", cookies)), "/page")
+        self.assertEqual(self.server.seen, [])
+
+        self.assertEqual(self.get("/page", cookies).status, 200)
+        (seen,) = self.server.seen
+        self.assertEqual(seen.values("X-Auth-Request-User"), [self.USER])
+        self.assertEqual(seen.values("X-Auth-Request-Email"), [self.MAIL])
+
+        # A cookie that was tampered with is none.
+        (name,) = [name for name in cookies if name == "_oauth2_proxy"]
+        cookies[name] = cookies[name][:-6] + "AAAAAA"
+        self.assertEqual(self.get("/page", dict(cookies)).status, 302)
+        self.assertEqual(len(self.server.seen), 1)
+        self.proxy.end()
+        self.assertEqual(self.get("/page", cookies).status, 502)
