@@ -8,6 +8,7 @@
 #include "dataplane/http/header_names.h"
 #include "dataplane/http/http2_connection.h"
 #include "dataplane/http/http2_stream.h"
+#include "dataplane/http/http2_upstream.h"
 
 namespace sluice::http {
 
@@ -54,11 +55,14 @@ std::array<char, 24> websocket_key(Random& random) {
 }  // namespace
 
 Http2Shared::Http2Shared()
-    : clients{Http2Connection::make_callbacks(), Http2Connection::make_options()} {}
+    : clients{Http2Connection::make_callbacks(), Http2Connection::make_options()},
+      servers{Http2Upstream::make_callbacks(), Http2Upstream::make_options()} {}
 
 Http2Shared::~Http2Shared() {
-    nghttp2_session_callbacks_del(clients.callbacks);
-    nghttp2_option_del(clients.options);
+    for (const Settings& each : {clients, servers}) {
+        nghttp2_session_callbacks_del(each.callbacks);
+        nghttp2_option_del(each.options);
+    }
 }
 
 nghttp2_session_callbacks* Http2Connection::make_callbacks() {

@@ -91,6 +91,7 @@ void Http2Session::write_out() {
         } else {
             progress_at_ = core_.now.mono;
             flushed_ = false;
+            wrote_any_ = true;
             const size_t first = std::min(written.bytes, pieces[0].size());
             out_begin_ += first;
             overflow_sent_ += written.bytes - first;
@@ -188,7 +189,14 @@ Http2Stream* Http2Session::take_ready() {
     return stream;
 }
 
+void Http2Session::give_back_window(const Http2Stream& stream) {
+    if (stream.unread() == 0) return;
+    nghttp2_session_consume_connection(session_, stream.unread());
+    mark_unsent();
+}
+
 void Http2Session::forget(Http2Stream& stream) {
+    give_back_window(stream);
     unlink(stream);
     if (current_ == &stream) current_ = nullptr;
     if (stream.closed) return;
@@ -212,8 +220,9 @@ void Http2Session::abandon(Http2Stream& stream) {
 }
 
 void Http2Session::await_room(Http2Stream& stream) {
-    if (nghttp2_session_get_remote_window_size(session_) <= 0 ||
-        nghttp2_session_get_stream_remote_window_size(session_, stream.id()) <= 0) {
+    if (stream.id() > 0 &&
+        (nghttp2_session_get_remote_window_size(session_) <= 0 ||
+         nghttp2_session_get_stream_remote_window_size(session_, stream.id()) <= 0)) {
         stream.wants_window = true;
         return;
     }

@@ -40,7 +40,7 @@ class Http2Session : public StreamHandler, public Timer {
     ByteStream& below() { return *below_; }
     BufferPool& buffers() { return core_.buffers; }
     // Moves libnghttp2's frames to the output. False: there is no room for them, or it is broken.
-    bool pump();
+    virtual bool pump();
     // How much payload may be sent on a stream now: by the peer's windows, and by our room.
     size_t sendable(const Http2Stream& stream);
     // A head of this size fits.
@@ -85,6 +85,8 @@ class Http2Session : public StreamHandler, public Timer {
     void post(Http2Stream& stream);  // something happened to it
     Http2Stream* take_ready();
     bool any_ready() const { return first_ready_ != nullptr; }
+    // What came on it and was not read no longer counts against the connection's window.
+    void give_back_window(const Http2Stream& stream);
     void leave_waiting(Http2Stream& stream);
     // The peer opened a window: of one stream, or (null) of all.
     void window_opened(Http2Stream* stream);
@@ -109,6 +111,7 @@ class Http2Session : public StreamHandler, public Timer {
     bool writable_ = true;
     bool flushed_ = true;
     bool broken_ = false;
+    bool wrote_any_ = false;
 
   private:
     size_t room() const;

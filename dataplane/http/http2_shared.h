@@ -20,6 +20,7 @@ namespace sluice::http {
 
 class Http2Connection;
 class Http2Session;
+class Http2Upstream;
 
 struct Http2Shared {
     // Four TLS records: as much as a read gives at once (tls/stream.h).
@@ -40,6 +41,7 @@ struct Http2Shared {
         nghttp2_option* options = nullptr;
     };
     Settings clients;
+    Settings servers;
 
     Http2RequestHead head;                 // that is being received
     std::string heads;                     // written from it, until their streams have read them
@@ -56,6 +58,7 @@ struct Http2Shared {
     Http2Session* last_unsent = nullptr;
     size_t unsent = 0;
     size_t streams = 0;  // of clients, that have begun
+    std::vector<std::unique_ptr<Http2Upstream>> upstreams;
 
   private:
     std::unique_ptr<uint8_t[]> input_;

@@ -54,6 +54,23 @@ void Http2Stream::keep_input() {
     fresh_count_ = 0;
 }
 
+void Http2Stream::add_head(std::string_view head) {
+    std::string rest(as_text(head_));
+    kept_head_ = std::move(rest.append(head));
+    head_ = as_bytes(kept_head_);
+}
+
+void Http2Stream::lose_session() {
+    if (session_ == nullptr) return;
+    if (input_ended_ && !cut_) {
+        keep_input();
+    } else {
+        cut_ = true;
+        fresh_count_ = 0;
+    }
+    session_ = nullptr;
+}
+
 size_t Http2Stream::buffered() const {
     size_t size = 0;
     for (size_t i = 0; i < fresh_count_; ++i)
@@ -88,12 +105,12 @@ size_t Http2Stream::take_input(MutableBytes into) {
     std::move(fresh_.begin() + static_cast<ptrdiff_t>(used), fresh_.begin() + fresh_count_,
               fresh_.begin());
     fresh_count_ = static_cast<uint8_t>(fresh_count_ - used);
-    if (taken > 0) session_->consumed(*this, taken);
+    if (taken > 0 && session_ != nullptr) session_->consumed(*this, taken);
     return taken;
 }
 
 IoResult Http2Stream::read(MutableBytes into) {
-    if (cut_ || session_ == nullptr || failed_) return {IoStatus::kError, 0};
+    if (cut_ || failed_) return {IoStatus::kError, 0};
     if (!head_.empty()) {
         const size_t size = std::min(into.size(), head_.size());
         std::memcpy(into.data(), head_.data(), size);
@@ -194,7 +211,7 @@ void Http2Stream::add_payload(Bytes payload) {
 }
 
 IoResult Http2Stream::write(std::span<const Bytes> pieces) {
-    if (cut_ || session_ == nullptr || failed_) return {IoStatus::kError, 0};
+    if (cut_ || closed || session_ == nullptr || failed_) return {IoStatus::kError, 0};
     if (!session_->pump()) {
         session_->await_room(*this);
         return {IoStatus::kWouldBlock, 0};

@@ -56,6 +56,7 @@ class Http2Stream final : public ByteStream {
     };
     // The views below stay good until keep_input().
     void receive_head(Bytes head) { head_ = head; }
+    void add_head(std::string_view head);  // behind those that wait; kept
     void receive(Bytes data);
     void receive_trailers(std::string_view lines) { trailers_ = lines; }
     void end_input() { input_ended_ = true; }
@@ -63,7 +64,9 @@ class Http2Stream final : public ByteStream {
     void keep_input();
     // The stream is over before its time: reads and writes fail from now on.
     void cut() { cut_ = true; }
-    void lose_session() { session_ = nullptr; }
+    // What has come to its end can still be read.
+    void lose_session();
+    size_t unread() const { return buffered(); }
 
     // --- For the session: what goes ----------------------------------------------------------
 
@@ -77,7 +80,8 @@ class Http2Stream final : public ByteStream {
     template <typename Append>
     void take_payload(size_t bytes, Append append);
 
-    int32_t id() const { return id_; }
+    int32_t id() const { return id_; }  // 0: not yet
+    void set_id(int32_t id) { id_ = id; }
     StreamHandler* handler() const { return handler_; }
     bool input_ended() const { return input_ended_; }
     bool is_cut() const { return cut_; }

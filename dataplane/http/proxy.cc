@@ -7,6 +7,7 @@
 #include "dataplane/http/core.h"
 #include "dataplane/http/exchange.h"
 #include "dataplane/http/http2_connection.h"
+#include "dataplane/http/http2_upstream.h"
 
 namespace sluice::http {
 
@@ -18,13 +19,17 @@ Core::Core(Connector& with_connector, const PeerDirectory& with_peers, Random& w
       timers(with_timers),
       drops(with_drops),
       upstream(with_connector, with_timers, with_random, now),
-      target(head_limits.request_line_max) {}
+      target(head_limits.request_line_max) {
+    upstream.open_http2 = [this](Server& server) { return Http2Upstream::open(*this, server); };
+}
 
 Core::~Core() {
     while (http2.first != nullptr)
         http2.connections.destroy(http2.first);
     while (first != nullptr)
         connections.destroy(first);
+    while (!http2.upstreams.empty())
+        http2.upstreams.pop_back();
     upstream.close();
 }
 

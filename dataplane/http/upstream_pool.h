@@ -9,6 +9,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <span>
@@ -74,6 +75,7 @@ class Server {
     const contract::ServerConfig& config() const { return config_; }
     contract::UpstreamProtocol protocol() const { return protocol_; }
     const ServerHealth& health() const { return health_; }
+    Duration idle_timeout() const { return idle_timeout_; }
     // By which a client's cookie names it.
     const std::string& sticky_token() const { return sticky_token_; }
     // Why a connection failed last, as its stream said; empty: none did, or nothing was said.
@@ -149,10 +151,15 @@ class UpstreamPool {
     // known already. `config.address` is where it is, also if it is configured by name.
     std::shared_ptr<Server> server(const contract::BackendConfig& backend,
                                    const contract::ServerConfig& config);
-    // A new connection. Null: it failed at once.
+    // A new connection, or a stream that looks like one. Null: it failed at once.
     std::unique_ptr<ByteStream> open(Server& server) {
+        const bool http2 = server.protocol() == contract::UpstreamProtocol::kHttp2;
+        return http2 && open_http2 ? open_http2(server) : connect(server);
+    }
+    std::unique_ptr<ByteStream> connect(Server& server) {
         return connector_.connect(server.config(), server.protocol());
     }
+    std::function<std::unique_ptr<ByteStream>(Server&)> open_http2;
 
     void set_addresses(std::shared_ptr<const contract::AddressBook> book) {
         book_ = std::move(book);

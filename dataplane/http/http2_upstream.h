@@ -1,0 +1,82 @@
+// Connections of HTTP/2 to servers. Each carries the requests of many clients; each stream looks
+// like a connection of HTTP/1.1 that takes one request and gives one response, so that whoever asks
+// a server need not know what it speaks.
+//
+// A server has as many connections as its limit of streams makes necessary, and a new one after it
+// said GOAWAY or broke. The answer always says "Connection: close": a stream is not kept.
+//
+// Internal to this room. Thread: the worker's. Memory: libnghttp2's state for each connection.
+// Failure: streams of a connection that breaks fail when they are read. Source: RFC 9113.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "dataplane/contract/snapshot.h"
+#include "dataplane/http/http2_session.h"
+
+namespace sluice::http {
+
+class Server;
+
+class Http2Upstream final : public Http2Session {
+  public:
+    // A stream for one request. Null: no connection could be begun.
+    static std::unique_ptr<ByteStream> open(Core& core, Server& server);
+
+    Http2Upstream(Core& core, std::unique_ptr<ByteStream> stream, const Server& server);
+    ~Http2Upstream() override;
+
+    void on_stream_ready() override;
+    void end_turn() override;
+    bool pump() override;
+    bool send_head(Http2Stream& stream, Bytes head) override;
+    void forget(Http2Stream& stream) override;
+
+    static nghttp2_session_callbacks* make_callbacks();
+    static nghttp2_option* make_options();
+
+    // A server that says nothing for so long while it owes answers is asked with a PING, and is
+    // dead if it does not say anything in the same time again: or else requests would keep going to
+    // a connection whose other end has lost its power. Shorter costs packets, longer costs
+    // requests.
+    static constexpr Duration kSilence = std::chrono::seconds(10);
+
+  private:
+    static int on_begin_headers(nghttp2_session*, const nghttp2_frame* frame, void* self);
+    static int on_header(nghttp2_session*, const nghttp2_frame* frame, const uint8_t* name,
+                         size_t name_size, const uint8_t* value, size_t value_size, uint8_t flags,
+                         void* self);
+    static int on_invalid_header(nghttp2_session*, const nghttp2_frame* frame, const uint8_t* name,
+                                 size_t name_size, const uint8_t* value, size_t value_size,
+                                 uint8_t flags, void* self);
+    static int on_frame(nghttp2_session*, const nghttp2_frame* frame, void* self);
+    static int on_data(nghttp2_session*, uint8_t flags, int32_t id, const uint8_t* data,
+                       size_t size, void* self);
+    static int on_stream_close(nghttp2_session*, int32_t id, uint32_t error, void* self);
+
+    void on_timer(Now now) override;
+    bool takes_requests_for(const Server& server) const;
+    void run();
+    void receive();
+    void deliver();
+    void receive_headers(const nghttp2_frame& frame);
+    void settle();
+    Http2Stream* stream_at(int32_t id) const;
+    Instant due() const;
+
+    contract::ServerConfig config_;  // of the server, when it was connected to
+    Duration idle_timeout_;
+    std::string fields_;  // of the head that is being received
+    std::string status_;
+    size_t size_left_ = 0;
+    bool has_length_ = false;
+    bool established_ = false;  // it took something
+    bool leaving_ = false;      // it takes no new requests
+    bool asked_ = false;        // whether it is still there
+    Instant heard_at_;
+    Instant idle_since_;
+};
+
+}  // namespace sluice::http
