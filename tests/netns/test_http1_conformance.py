@@ -38,8 +38,15 @@ class ConformanceTest(SystemTest):
             {"name": "outside", "hosts": [PUBLIC], "auth": "public", "backend": "raw"},
             {"name": "guarded", "hosts": [PUBLIC], "path_prefix": GUARDED, "auth": "tailscale-only", "backend": "raw"},
         ]
+        # All clients of these tests have one address.
+        document["limits"] = {"handshakes_per_client": 0, "connections_per_client": 0}
+        cls.configure(document)
         cls.node = cls.make_node(document).start()
         cls.context = ssl.create_default_context(cafile=cls.authority.certificate)
+
+    @classmethod
+    def configure(cls, document) -> None:
+        """For a class that wants another configuration."""
 
     @classmethod
     def tearDownClass(cls) -> None:

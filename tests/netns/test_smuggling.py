@@ -37,6 +37,7 @@ class Smuggled(SystemTest):
                        for number, kind in enumerate(servers.PROGRAMS)}
         document = cls.make_configuration()
         document["node"]["workers"] = 1  # so that each server has the connections of one worker: few, and used again
+        document["limits"] = {"handshakes_per_client": 0, "connections_per_client": 0}  # one address for all clients
         document["routes"] = [{"name": kind, "hosts": [host_of(kind)], "auth": "public", "backend": kind} for kind in cls.servers]
         document["backends"] = [{"name": kind, "servers": [{"url": server.url}]} for kind, server in cls.servers.items()]
         cls.node = cls.make_node(document).start()

@@ -1,5 +1,6 @@
 """Servers of every kind: behind TLS, behind a Unix socket, by name; checked, kept by a cookie."""
 
+import contextlib
 import http.server
 import shutil
 import socket
@@ -119,7 +120,8 @@ class NameServer:
         cleanup.later(self.close)
 
     def close(self) -> None:
-        self.socket.shutdown(socket.SHUT_RDWR)  # or the thread would hold it in recvfrom()
+        with contextlib.suppress(OSError):  # it is not connected, but its thread wakes up
+            self.socket.shutdown(socket.SHUT_RDWR)
         self.socket.close()
 
     def _run(self) -> None:
@@ -197,7 +199,7 @@ class Upstream(ServedTest):
         }.items():
             cls.add(name, [server])
         cls.add("checked", [{"url": f"http://{authority(*server.server_address[:2])}"} for server in cls.checked],
-                health={"path": "/healthz", "interval": "200ms", "timeout": "2s"}, ejection={"slow_start": "100ms"})
+                health={"path": "/healthz", "interval": "2s", "timeout": "2s"}, ejection={"slow_start": "100ms"})
         cls.add("sticky", [{"url": f"http://{authority(*server.server_address[:2])}"} for server in cls.checked],
                 sticky=True)
         until(lambda: expires_within(expired[0], 0), "a certificate without a day to live has expired")

@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import itertools
 import ssl
 import threading
 from http import HTTPStatus
@@ -14,14 +15,15 @@ from harness.payload import Payload
 from harness.waiting import until
 
 HOST = "socket.wild.sluice.test"
+_numbers = itertools.count()
 SECONDS = 120  # for whatever has to happen; a busy machine needs a part of it
 
 
 class Server:
-    """What it does depends on the path; `ended` holds the code with which each connection ended."""
+    """What it does depends on the path; `ended` holds the code with which a connection ended, by its path and query."""
 
     def __init__(self, namespace: Namespace):
-        self.ended: list[int | None] = []
+        self.ended: dict[str, int | None] = {}
         self._listener = namespace.make_socket()
         self._listener.bind((Topology.BACKEND, 0))
         self._loop = asyncio.new_event_loop()
@@ -51,16 +53,16 @@ class Server:
                                process_request=self._may_begin, close_timeout=SECONDS)
 
     async def _may_begin(self, path: str, headers: object) -> tuple | None:
-        return (HTTPStatus.FORBIDDEN, [], b"not you\n") if path == "/refused" else None
+        return (HTTPStatus.FORBIDDEN, [], b"not you\n") if path.startswith("/refused") else None
 
     async def _talk(self, connection: websockets.WebSocketServerProtocol) -> None:
         try:
-            await getattr(self, "_does_" + connection.path.strip("/"))(connection)
+            await getattr(self, "_does_" + connection.path[1:].split("?")[0])(connection)
             await connection.wait_closed()
         except websockets.ConnectionClosed:
             pass
         finally:
-            self.ended.append(connection.close_code)
+            self.ended[connection.path] = connection.close_code
 
     async def _does_echo(self, connection: websockets.WebSocketServerProtocol) -> None:
         async for message in connection:
@@ -91,38 +93,35 @@ class SocketTest(ServedTest):
         document["backends"].append({"name": "sockets", "servers": [{"url": cls.server.url}]})
         document["routes"].append({"name": "sockets", "hosts": [HOST], "auth": "public", "backend": "sockets"})
 
-    def setUp(self) -> None:
-        super().setUp()
-        self.server.ended.clear()
-
     def open(self, path: str, site: web.Site | None = None):
+        """A connection whose path and query no other one has."""
         plain = (site or self.neighbour).plain(seconds=SECONDS)
         plain.setblocking(False)
         context = ssl.create_default_context(cafile=self.authority.certificate)
-        return websockets.connect(f"wss://{HOST}:{PORT}{path}", sock=plain, ssl=context, server_hostname=HOST,
+        return websockets.connect(f"wss://{HOST}:{PORT}{path}?{next(_numbers)}", sock=plain, ssl=context, server_hostname=HOST,
                                   max_size=None, ping_interval=None, open_timeout=SECONDS, close_timeout=SECONDS)
 
-    def play(self, scene) -> None:
-        asyncio.run(asyncio.wait_for(scene, SECONDS))
+    def play(self, scene):
+        return asyncio.run(asyncio.wait_for(scene, SECONDS))
 
-    def assert_ended(self, *codes: int | None) -> None:
-        until(lambda: len(self.server.ended) >= len(codes), "the server's end of the connection", SECONDS)
-        self.assertEqual(self.server.ended, list(codes))
+    def assert_ended(self, connection: websockets.WebSocketClientProtocol, code: int) -> None:
+        until(lambda: connection.path in self.server.ended, "the server's end of the connection", SECONDS)
+        self.assertEqual(self.server.ended[connection.path], code)
 
 
 @on_both_engines
 class Websocket(SocketTest):
     def test_echo_through_the_tunnel_and_beside_it(self) -> None:
-        async def scene(site: web.Site) -> None:
+        async def scene(site: web.Site):
             async with self.open("/echo", site) as connection:
                 for message in ("", "hello", "é" * 1000, b"\x00\xff" * 40000):
                     await connection.send(message)
                     self.assertEqual(await connection.recv(), message)
                 await (await connection.ping())
+            return connection
 
         for site in (self.inside, self.neighbour):
-            self.play(scene(site))
-        self.assert_ended(1000, 1000)
+            self.assert_ended(self.play(scene(site)), 1000)
 
     def test_large_messages_arrive_as_they_were_sent(self) -> None:
         up, down = Payload(seed=31, size=20_000_003), Payload(seed=32, size=20_000_001)
@@ -145,36 +144,37 @@ class Websocket(SocketTest):
         self.play(both())
 
     def test_the_reason_of_an_end_reaches_the_other_side(self) -> None:
-        async def by_client() -> None:
+        async def by_client():
             connection = await self.open("/echo")
             await connection.close(4000, "enough")
+            return connection
 
-        async def by_server() -> None:
+        async def by_server():
             connection = await self.open("/leave")
             await connection.send("go")
             await connection.wait_closed()
             self.assertEqual((connection.close_code, connection.close_reason), (4321, "that is all"))
+            return connection
 
-        self.play(by_client())
-        self.play(by_server())
-        self.assert_ended(4000, 4321)
+        self.assert_ended(self.play(by_client()), 4000)
+        self.assert_ended(self.play(by_server()), 4321)
 
     def test_a_side_that_breaks_off_is_missed_by_the_other(self) -> None:
-        async def server() -> None:
+        async def server():
             connection = await self.open("/break")
             await connection.send("go")
             await connection.wait_closed()
             self.assertEqual(connection.close_code, 1006)
+            return connection
 
-        async def client() -> None:
+        async def client():
             connection = await self.open("/echo")
             connection.transport.abort()
             await connection.wait_closed()
+            return connection
 
-        self.play(server())
-        self.assert_ended(1006)
-        self.play(client())
-        self.assert_ended(1006, 1006)
+        self.assert_ended(self.play(server()), 1006)
+        self.assert_ended(self.play(client()), 1006)
         self.assert_serves()
 
     def test_a_refused_handshake_is_an_answer(self) -> None:
@@ -190,7 +190,7 @@ class Websocket(SocketTest):
 @on_both_engines
 class WebsocketDrain(SocketTest):
     def test_a_drain_tells_both_sides_and_ends(self) -> None:
-        async def scene() -> None:
+        async def scene():
             connection = await self.open("/echo")
             await connection.send("here")
             self.assertEqual(await connection.recv(), "here")
@@ -198,9 +198,9 @@ class WebsocketDrain(SocketTest):
             self.assertEqual(drained.returncode, 0, drained.stderr)
             await connection.wait_closed()
             self.assertEqual(connection.close_code, 1001)
+            return connection
 
-        self.play(scene())
-        self.assert_ended(1001)
+        self.assert_ended(self.play(scene()), 1001)
         self.assertEqual(self.node.process.wait(SECONDS), 0, self.node.tail())
         self.node.assert_no_complaint()
 

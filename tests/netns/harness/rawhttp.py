@@ -248,6 +248,10 @@ class Server:
                 with contextlib.suppress(OSError):
                     connection.shutdown(socket.SHUT_RDWR)
 
+    def open_connections(self) -> int:
+        with self._lock:
+            return len(self._open)
+
     def _accept(self) -> None:
         while True:
             try:
