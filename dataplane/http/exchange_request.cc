@@ -77,8 +77,6 @@ void Exchange::leave_head() {
 }
 
 void Exchange::route(const wire::Http1RequestHead& head, const RequestTarget& target) {
-    if (const uint16_t port = client_.facts().redirect_to_https; port != 0)
-        return redirect({.scheme = "https", .port = port}, target);
     const auto found = site_->routes.match(
         target.authority.host, target.path,
         {.method = head.method, .fields = head.fields, .client = client_.facts().remote.address});
@@ -87,6 +85,10 @@ void Exchange::route(const wire::Http1RequestHead& head, const RequestTarget& ta
             return refuse(Http1Fault::kPathAmbiguous);
         return refuse(404, "no route leads from this host and path");
     }
+    // Only to where something is: a link to us with a host of somebody's choice must not send
+    // people on to it.
+    if (const uint16_t port = client_.facts().redirect_to_https; port != 0)
+        return redirect({.scheme = "https", .port = port}, target);
     ++site_->route_requests[*found];
     const contract::RouteConfig& route = site_->snapshot->routes[*found];
     route_ = &route;

@@ -61,9 +61,10 @@ TEST_CASE("a listener without TLS that only redirects") {
     };
     CHECK(has(answered_here(get("/a?b")), "308 Permanent Redirect\r\n"));
     CHECK(has(answered_here(get("/a?b")), "Location: https://site.test/a?b\r\n"));
-    CHECK(has(answered_here("GET / HTTP/1.1\r\nHost: any.test:8080\r\n\r\n"),
-              "Location: https://any.test/\r\n"));
-    CHECK(answered_here("GET / HTTP/1.0\r\n\r\n").starts_with("HTTP/1.1 400 "));
+    CHECK(has(answered_here("GET / HTTP/1.1\r\nHost: site.test:8080\r\n\r\n"),
+              "Location: https://site.test/\r\n"));
+    CHECK(answered_here("GET / HTTP/1.1\r\nHost: any.test\r\n\r\n").starts_with("HTTP/1.1 404 "));
+    CHECK(answered_here("GET / HTTP/1.0\r\n\r\n").starts_with("HTTP/1.1 404 "));
     facts.redirect_to_https = 3443;
     CHECK(has(answered_here(get("/")), "Location: https://site.test:3443/\r\n"));
     CHECK(world.attempts.empty());
@@ -114,6 +115,23 @@ TEST_CASE("headers are set and removed in both directions") {
               "HTTP/1.1 200 OK\r\nX-Keep: 1\r\n"
               "strict-transport-security: max-age=1\r\nContent-Length: 0\r\n"));
     CHECK_FALSE(has(answer, "none"));
+}
+
+TEST_CASE("heads grow as far as the configuration wants") {
+    World world;
+    auto snapshot = World::snapshot();
+    const std::string large(14'000, 'x');
+    snapshot->routes[0].add_prefix = "/" + large;
+    snapshot->routes[0].request_headers.set = {{"x-large", large}};
+    snapshot->routes[0].response_headers.set = {{"x-large", large}};
+    world.apply(snapshot);
+    const auto client = world.client();
+    world.send(client, get("/"));
+    const std::string request = world.servers.at(0)->take();
+    CHECK(request.starts_with("GET /" + large + "/ HTTP/1.1\r\n"));
+    CHECK(has(request, "\r\nx-large: " + large + "\r\n"));
+    world.send(world.servers[0], kEmptyOk);
+    CHECK(has(client->take(), "\r\nx-large: " + large + "\r\n"));
 }
 
 TEST_CASE("what frames a message or says who is calling is not the configuration's to set") {

@@ -83,6 +83,17 @@ bool passes_to_server(const ForwardedRequest& forwarded, std::string_view name) 
                                 [name](const auto& other) { return is_same_name(name, other); });
 }
 
+// A name of ours, and what stands around a value.
+constexpr size_t kLineMax = 64;
+
+size_t set_size(const contract::HeaderEdits* edits) {
+    size_t size = 0;
+    if (edits == nullptr) return size;
+    for (const auto& [name, value] : edits->set)
+        size += name.size() + value.size() + kLineMax;
+    return size;
+}
+
 void write_host(const ForwardedRequest& forwarded, wire::Http1HeadWriter& writer) {
     const std::string_view host =
         forwarded.host.empty() ? forwarded.authority.text : forwarded.host;
@@ -189,6 +200,22 @@ void write_request(const wire::Http1RequestHead& head, const ForwardedRequest& f
     write_certificate(forwarded, writer);
     if (!forwarded.peer.empty()) writer.field("X-Sluice-Peer", forwarded.peer);
     writer.end();
+}
+
+size_t added_size(const ForwardedRequest& forwarded) {
+    size_t size = forwarded.certificate_pem.size() + forwarded.certificate_info.size() +
+                  forwarded.path_prefix.size() + forwarded.stripped_prefix.size() +
+                  forwarded.node.size() + kLineMax * 4 + set_size(forwarded.edits);
+    for (const auto& [name, value] : forwarded.granted)
+        size += name.size() + value.size() + kLineMax;
+    return size;
+}
+
+size_t added_size(const ForwardedResponse& forwarded) {
+    size_t size = forwarded.location.size() + set_size(forwarded.edits);
+    for (const std::string& cookie : forwarded.cookies)
+        size += cookie.size() + kLineMax;
+    return size;
 }
 
 void write_question(const wire::Http1RequestHead& head, const AuthQuestion& question,

@@ -88,6 +88,10 @@ bool is_same_name(std::string_view a, std::string_view b);
 // "name" of the cookie in a Set-Cookie value.
 std::string_view cookie_name(std::string_view set_cookie);
 
+// What a head grows by beyond the lines that every message gets.
+size_t added_size(const ForwardedRequest& forwarded);
+size_t added_size(const ForwardedResponse& forwarded);
+
 // A 1xx response takes neither framing nor date.
 void write_response(const wire::Http1ResponseHead& head, const ForwardedResponse& forwarded,
                     wire::Http1HeadWriter& writer);
