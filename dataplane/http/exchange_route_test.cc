@@ -117,6 +117,23 @@ TEST_CASE("headers are set and removed in both directions") {
     CHECK_FALSE(has(answer, "none"));
 }
 
+TEST_CASE("heads grow as far as the configuration wants") {
+    World world;
+    auto snapshot = World::snapshot();
+    const std::string large(14'000, 'x');
+    snapshot->routes[0].add_prefix = "/" + large;
+    snapshot->routes[0].request_headers.set = {{"x-large", large}};
+    snapshot->routes[0].response_headers.set = {{"x-large", large}};
+    world.apply(snapshot);
+    const auto client = world.client();
+    world.send(client, get("/"));
+    const std::string request = world.servers.at(0)->take();
+    CHECK(request.starts_with("GET /" + large + "/ HTTP/1.1\r\n"));
+    CHECK(has(request, "\r\nx-large: " + large + "\r\n"));
+    world.send(world.servers[0], kEmptyOk);
+    CHECK(has(client->take(), "\r\nx-large: " + large + "\r\n"));
+}
+
 TEST_CASE("what frames a message or says who is calling is not the configuration's to set") {
     World world;
     auto snapshot = World::snapshot();
