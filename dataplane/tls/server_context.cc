@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "dataplane/base/check.h"
+#include "dataplane/crypto/aes_gcm.h"
 #include "dataplane/tls/server_name.h"
 
 namespace sluice::tls {
@@ -126,8 +127,9 @@ Result<void> ServerContext::apply(const contract::TlsConfig& config) {
         certificates_ = CertificateIndex(std::move(next));
     }
     kernel_tls_.wanted = config.ktls;
-    // Costs each handshake two microseconds, so only where it may be of use.
-    SSL_CTX_set_keylog_callback(context_.get(), kernel_tls_.usable() ? on_secret : nullptr);
+    // Costs each handshake two microseconds, so only where somebody can use the keys.
+    const bool handed_on = kernel_tls_.usable() || crypto::AesGcmKey::why_not().empty();
+    SSL_CTX_set_keylog_callback(context_.get(), handed_on ? on_secret : nullptr);
     trusts_.apply(config.trusts);
     policies_ = ClientPolicyIndex(config, trusts_);
     if (config.min_version != min_version_) {
@@ -145,18 +147,18 @@ SslPtr ServerContext::new_connection(ConnectionNotes& notes) {
     return ssl;
 }
 
-std::vector<uint8_t> ServerContext::borrow_buffer() {
+CipherBuffer ServerContext::borrow_buffer() {
     if (spare_buffers_.empty()) {
-        std::vector<uint8_t> buffer;
+        CipherBuffer buffer;
         buffer.reserve(kBufferSize);
         return buffer;
     }
-    std::vector<uint8_t> buffer = std::move(spare_buffers_.back());
+    CipherBuffer buffer = std::move(spare_buffers_.back());
     spare_buffers_.pop_back();
     return buffer;
 }
 
-void ServerContext::return_buffer(std::vector<uint8_t> buffer) {
+void ServerContext::return_buffer(CipherBuffer buffer) {
     if (spare_buffers_.size() >= kSpareBuffersMax || buffer.capacity() > kBufferSize) return;
     buffer.clear();
     spare_buffers_.push_back(std::move(buffer));

@@ -18,6 +18,7 @@
 #include "dataplane/contract/report.h"
 #include "dataplane/contract/snapshot.h"
 #include "dataplane/tls/certificate_index.h"
+#include "dataplane/tls/cipher_buffer.h"
 #include "dataplane/tls/client_policy.h"
 #include "dataplane/tls/kernel_tls.h"
 #include "dataplane/tls/openssl_ptr.h"
@@ -43,7 +44,7 @@ struct ConnectionNotes {
     std::shared_ptr<const CertificateSet> certificates;
     uint32_t idle_records = 0;  // received without data, since the stream last set it to zero
     WriteKeys write_keys;
-    bool kernel_writes = false;  // the kernel encrypts what we send
+    bool diverted = false;  // what OpenSSL encrypts goes nowhere: somebody else does it
     // What OpenSSL sends then that is not data.
     std::vector<ControlRecord> control;
 };
@@ -73,8 +74,8 @@ class ServerContext {
 
     // Room for ciphertext on its way out. Borrowed while there is some, so idle connections hold
     // none; given back empty.
-    std::vector<uint8_t> borrow_buffer();
-    void return_buffer(std::vector<uint8_t> buffer);
+    CipherBuffer borrow_buffer();
+    void return_buffer(CipherBuffer buffer);
 
     // Where small pieces are put together to one record; contents last until the next call.
     MutableBytes gather_space() { return gather_; }
@@ -86,6 +87,8 @@ class ServerContext {
     DropCounters& drops() { return drops_; }
     Counter& handshakes() { return handshakes_; }
     Counter& resumptions() { return resumptions_; }
+    // Connections that took the encryption of their records into their own hands.
+    Counter& takeovers() { return takeovers_; }
 
     // After how many records a TLS 1.3 sender takes new keys. RFC 8446 section 5.5 allows AES-GCM
     // 2^24.5 full records under one key; half a power below leaves room for counting from zero, and
@@ -126,10 +129,11 @@ class ServerContext {
     CertificateIndex certificates_;
     ClientPolicyIndex policies_;
     uint16_t min_version_ = TLS1_2_VERSION;
-    std::vector<std::vector<uint8_t>> spare_buffers_;
+    std::vector<CipherBuffer> spare_buffers_;
     std::vector<uint8_t> gather_;
     Counter handshakes_;
     Counter resumptions_;
+    Counter takeovers_;
     bool offer_http2_ = false;
     Now now_{};
     KernelTls kernel_tls_;

@@ -1,10 +1,10 @@
 #include "dataplane/tls/stream.h"
 
 #include <algorithm>
-#include <cstring>
 #include <utility>
 
 #include "dataplane/base/check.h"
+#include "dataplane/tls/piece_reader.h"
 
 namespace sluice::tls {
 namespace {
@@ -15,49 +15,6 @@ namespace {
 constexpr uint32_t kIdleRecordsMax = 32;
 
 }  // namespace
-
-// Hands out the caller's pieces in portions of up to one record.
-class Stream::PieceReader {
-  public:
-    explicit PieceReader(std::span<const Bytes> pieces) : pieces_(pieces) { skip_empty(); }
-
-    bool done() const { return pieces_.empty(); }
-
-    // The next portion: where it lies if one piece holds it, else put together in `space`.
-    Bytes next(MutableBytes space, size_t limit) {
-        const Bytes first = pieces_.front().subspan(offset_);
-        if (first.size() >= limit || pieces_.size() == 1) {
-            const Bytes portion = first.first(std::min(first.size(), limit));
-            consume(portion.size());
-            return portion;
-        }
-        size_t size = 0;
-        while (!done() && size < limit) {
-            const Bytes piece = pieces_.front().subspan(offset_);
-            const size_t part = std::min(piece.size(), limit - size);
-            std::memcpy(space.data() + size, piece.data(), part);
-            size += part;
-            consume(part);
-        }
-        return space.first(size);
-    }
-
-  private:
-    void consume(size_t size) {
-        offset_ += size;
-        if (offset_ < pieces_.front().size()) return;
-        offset_ = 0;
-        pieces_ = pieces_.subspan(1);
-        skip_empty();
-    }
-    void skip_empty() {
-        while (!pieces_.empty() && pieces_.front().empty())
-            pieces_ = pieces_.subspan(1);
-    }
-
-    std::span<const Bytes> pieces_;
-    size_t offset_ = 0;
-};
 
 Stream::Stream(std::shared_ptr<ServerContext> context, std::unique_ptr<ByteStream> transport)
     : context_(std::move(context)),
@@ -171,7 +128,7 @@ IoResult Stream::read(MutableBytes into) {
         if (result == 1) notes_.idle_records = 0;
         received += part;
     }
-    if (notes_.kernel_writes) answer_key_update();
+    if (notes_.diverted) answer_key_update();
     if (!notes_.control.empty()) send_control();  // a fatal alert included
     if (status == IoStatus::kEnd) read_ended_ = true;
     if (status == IoStatus::kError) state_ = State::kFailed;
@@ -183,7 +140,8 @@ IoResult Stream::write(std::span<const Bytes> pieces) {
     if (state_ == State::kHandshake) drive_handshake();
     if (state_ == State::kFailed || write_ended_) return {IoStatus::kError, 0};
     if (state_ == State::kHandshake) return {IoStatus::kWouldBlock, 0};
-    if (notes_.kernel_writes) return write_to_kernel(pieces);
+    if (kernel_writes()) return write_to_kernel(pieces);
+    if (sealer_ != nullptr || take_over(pieces)) return write_sealed(pieces);
     if (transport_.holds_ciphertext()) transport_.flush();
     if (transport_.broken()) return {IoStatus::kError, 0};
     if (transport_.holds_ciphertext()) return {IoStatus::kWouldBlock, 0};

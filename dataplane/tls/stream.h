@@ -7,7 +7,8 @@
 // kWouldBlock until it has gone. After shutdown_write() (close_notify, then the end of the
 // transport's direction) reading goes on.
 //
-// A long body (conduit_from) hands sending over to the kernel; stream_kernel.cc has that half.
+// A connection that stays takes the encryption of what it sends into its own hands
+// (stream_sealed.cc); a long body (conduit_from) hands it over to the kernel (stream_kernel.cc).
 //
 // Thread: the worker's. Memory: about 15 KB while idle, and a read buffer of 17 KB while a record
 // is incomplete. Source: RFC 8446, RFC 5246.
@@ -18,6 +19,7 @@
 #include <span>
 
 #include "dataplane/base/byte_stream.h"
+#include "dataplane/tls/record_sealer.h"
 #include "dataplane/tls/server_context.h"
 #include "dataplane/tls/transport.h"
 
@@ -40,7 +42,6 @@ class Stream final : public ByteStream, private StreamHandler {
 
   private:
     enum class State : uint8_t { kHandshake, kOpen, kFailed };
-    class PieceReader;
 
     void on_stream_ready() override;
 
@@ -49,11 +50,19 @@ class Stream final : public ByteStream, private StreamHandler {
     void fail_handshake();
     // What a failed call into OpenSSL means; kOk: nothing, try again.
     IoStatus judge(int result);
-    IoStatus write_batch(PieceReader& pieces, size_t* accepted);
+    IoStatus write_batch(class PieceReader& pieces, size_t* accepted);
     IoStatus encrypt_record(Bytes record);
     bool renew_keys();
 
+    // stream_sealed.cc
+    bool take_over(std::span<const Bytes> pieces);
+    IoResult write_sealed(std::span<const Bytes> pieces);
+    bool renew_sealer();
+    bool new_sealer();
+    void seal_control(const ControlRecord& record);
+
     // stream_kernel.cc
+    bool kernel_writes() const { return notes_.diverted && sealer_ == nullptr; }
     bool hand_over();
     IoResult write_to_kernel(std::span<const Bytes> pieces);
     void answer_key_update();
@@ -74,6 +83,9 @@ class Stream final : public ByteStream, private StreamHandler {
     bool shutdown_owed_ = false;  // close_notify waits for the kernel to take it
     // The peer asked us to change our keys, and the kernel cannot.
     bool keys_owed_ = false;
+    bool keeps_openssl_ = false;  // its keys cannot be taken over
+    // Set: we encrypt, and OpenSSL only reads.
+    std::unique_ptr<RecordSealer> sealer_;
     uint64_t records_under_key_ = 0;
     uint64_t kernel_bytes_ = 0;  // encrypted by the kernel under the present keys
 };

@@ -24,7 +24,7 @@ bool ControlRecord::is_key_update() const {
 }
 
 void note_sent(ConnectionNotes& notes, int type, Bytes content) {
-    if (notes.kernel_writes) {
+    if (notes.diverted) {
         if (type != SSL3_RT_ALERT && type != SSL3_RT_HANDSHAKE) return;
         ControlRecord record{static_cast<uint8_t>(type), {content.begin(), content.end()}};
         // One change answers any number of wishes for one (RFC 8446 section 4.6.3).
@@ -51,23 +51,22 @@ bool Stream::kernel_bytes_fit(uint64_t bytes) const {
 }
 
 bool Stream::worn_out() const {
-    return notes_.kernel_writes &&
+    return kernel_writes() &&
            (keys_owed_ || !kernel_bytes_fit(context_->records_per_key * kRecordMax / 2));
 }
 
 std::unique_ptr<Conduit> Stream::conduit_from(ByteStream& source, uint64_t bytes) {
     const KernelTls& kernel = context_->kernel_tls();
     if (state_ != State::kOpen || write_ended_) return nullptr;
-    if (!notes_.kernel_writes && (!kernel.usable() || bytes < kernel.bytes_min)) return nullptr;
+    if (!kernel_writes() && (!kernel.usable() || bytes < kernel.bytes_min)) return nullptr;
     if (!kernel_bytes_fit(bytes)) return nullptr;
     // One after the other: the kernel can only go on where everything of ours has gone.
-    if (!notes_.kernel_writes && transport_.holds_ciphertext() && !transport_.flush())
-        return nullptr;
+    if (!kernel_writes() && transport_.holds_ciphertext() && !transport_.flush()) return nullptr;
     if (!notes_.control.empty() && !send_control()) return nullptr;
     // First, because it can be given back and the keys cannot.
     auto conduit = transport_.below().conduit_from(source, bytes);
     if (conduit == nullptr) return nullptr;
-    if (!notes_.kernel_writes && !hand_over()) return nullptr;
+    if (!kernel_writes() && !hand_over()) return nullptr;
     kernel_bytes_ += bytes;
     return conduit;
 }
@@ -77,10 +76,12 @@ bool Stream::hand_over() {
     if (transport_.holds_ciphertext() || SSL_get_key_update_type(ssl_.get()) != SSL_KEY_UPDATE_NONE)
         return false;
     const ErrorQueueScope errors;
-    const auto keys =
-        notes_.write_keys.next(ssl_.get(), context_->library(), transport_.last_nonce());
+    const auto keys = sealer_ != nullptr ? sealer_->keys()
+                                         : notes_.write_keys.next(ssl_.get(), context_->library(),
+                                                                  transport_.last_nonce());
     if (!keys || !transport_.below().encrypt_writes(*keys)) return false;
-    notes_.kernel_writes = true;
+    sealer_.reset();
+    notes_.diverted = true;
     kernel_bytes_ = records_under_key_ * kRecordMax;
     transport_.divert();
     facts_.ktls_transmit = true;
@@ -128,6 +129,12 @@ bool Stream::send_control() {
 }
 
 bool Stream::send_control(const ControlRecord& record, IoStatus& status) {
+    if (sealer_ != nullptr) {
+        seal_control(record);
+        status = transport_.broken() || (record.is_key_update() && !new_sealer()) ? IoStatus::kError
+                                                                                  : IoStatus::kOk;
+        return status == IoStatus::kOk;
+    }
     if (record.is_key_update() && !context_->kernel_tls().new_keys) {
         // The answer to this wish would have to come before our next data. What is under way was
         // begun before we read it, and is finished; then the connection ends (worn_out()).

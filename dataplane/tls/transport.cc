@@ -118,6 +118,13 @@ void Transport::hold(Bytes ciphertext) {
     waiting_.insert(waiting_.end(), ciphertext.begin(), ciphertext.end());
 }
 
+uint8_t* Transport::append(size_t size) {
+    hold({});
+    const size_t end = waiting_.size();
+    waiting_.resize(end + size);
+    return waiting_.data() + end;
+}
+
 bool Transport::send_waiting() {
     while (holds_ciphertext() && !broken_) {
         const IoResult result = below_->write(std::array{Bytes(waiting_).subspan(sent_)});

@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "dataplane/base/byte_stream.h"
+#include "dataplane/tls/cipher_buffer.h"
 #include "dataplane/tls/hello_gate.h"
 #include "dataplane/tls/openssl_ptr.h"
 #include "dataplane/tls/server_context.h"
@@ -35,11 +36,13 @@ class Transport {
     // A new BIO over this; it must be freed before this is destroyed.
     BioPtr make_bio();
 
-    // From now on what OpenSSL writes goes nowhere: somebody else encrypts. Precondition: nothing
-    // waits.
+    // From now on what OpenSSL writes goes nowhere: somebody else encrypts.
     void divert() { diverted_ = true; }
     // Of the last record of data (TLS 1.2 has one with every record).
     uint64_t last_nonce() const { return last_nonce_; }
+
+    // Room for ciphertext behind what waits, to be filled at once; uncork() sends it.
+    uint8_t* append(size_t size);
 
     // Between the two, what OpenSSL writes is collected; the second sends it in one piece.
     void cork() { corked_ = true; }
@@ -76,7 +79,7 @@ class Transport {
 
     std::unique_ptr<ByteStream> below_;
     ServerContext& context_;
-    std::vector<uint8_t> waiting_;  // ciphertext, of which the first `sent_` bytes have gone
+    CipherBuffer waiting_;  // ciphertext, of which the first `sent_` bytes have gone
     size_t sent_ = 0;
     HelloGate gate_;
     uint64_t last_nonce_ = 0;
