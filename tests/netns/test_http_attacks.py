@@ -262,6 +262,10 @@ class HttpAttacks(test_http1_conformance.ConformanceTest):
 class IdleConnections(test_http1_conformance.ConformanceTest):
     """With a node of its own, whose memory nothing else has filled before."""
 
+    @classmethod
+    def configure(cls, document) -> None:
+        document["limits"]["idle_timeout"] = "1h"
+
     def test_idle_connections_cost_little(self) -> None:
         wanted = IDLE_CONNECTIONS + 200
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
