@@ -144,7 +144,7 @@ TEST_CASE("lists: on one of them is enough") {
     Setting setting;
     contract::ClientCertificatePolicy& policy = *setting.route.client_certificate;
     FakeCertificate& shown = setting.certificate;
-    policy.uris = {"spiffe://home/phone", "https://id.test/x"};
+    policy.uris = {"spiffe://trust.test/phone", "https://id.test/x"};
     policy.dns = {"host.test", "*.pods.test"};
     policy.emails = {"Ann@mail.test"};
     policy.serials = {"1f"};
@@ -152,17 +152,17 @@ TEST_CASE("lists: on one of them is enough") {
     CHECK_FALSE(listed());
 
     SECTION("URIs, with exactly one if it is a SPIFFE id") {
-        shown.uri_names = {"spiffe://home/phone"};
+        shown.uri_names = {"spiffe://trust.test/phone"};
         CHECK(listed());
-        shown.uri_names = {"spiffe://home/phone", "spiffe://home/root"};
+        shown.uri_names = {"spiffe://trust.test/phone", "spiffe://trust.test/root"};
         CHECK_FALSE(listed());
-        shown.uri_names = {"spiffe://home/phone", "https://other.test"};
+        shown.uri_names = {"spiffe://trust.test/phone", "https://other.test"};
         CHECK_FALSE(listed());
         shown.uri_names = {"https://other.test", "https://id.test/x"};
         CHECK(listed());
-        shown.uri_names = {"spiffe://home/Phone"};
+        shown.uri_names = {"spiffe://trust.test/Phone"};
         CHECK_FALSE(listed());
-        shown.uri_names = {"spiffe://home/phone/x"};
+        shown.uri_names = {"spiffe://trust.test/phone/x"};
         CHECK_FALSE(listed());
     }
     SECTION("DNS names") {
