@@ -149,6 +149,10 @@ class RunningNode {
         two.report.routes = {{"happy", 2}};
         one.report.servers = {{"welcome", "http://127.0.0.1:8080", 30, 1, 2}};
         two.report.servers = {{"welcome", "http://127.0.0.1:8080", 1, 0, 1}};
+        // Whoever thinks worst of a server is heard.
+        one.report.servers[0].state = "ejected";
+        one.report.servers[0].reason = "refused";
+        two.report.servers[0].state = "serving";
         one.report.offloads = {{"udp_gso", "on", "", 9},
                                {"udp_gro", "off", "the kernel has none", 0}};
         two.report.offloads = {{"udp_gso", "on", "", 1},
@@ -321,10 +325,11 @@ TEST_CASE("what a running node shows to people") {
           "ROUTE  HOSTS          PATH  AUTH            BACKEND  REQUESTS\n"
           "happy  happy.example  /     tailscale-only  welcome        42\n");
     CHECK(node.ask({"backends"}).out ==
-          "BACKEND  SERVER                 WEIGHT  REQUESTS  FAILURES  IDLE\n"
-          "welcome  builtin:welcome             1         0         0     0\n"
-          "         http://127.0.0.1:8080       3        31         1     3\n");
-    CHECK_THAT(node.ask({"certs"}).out, Catch::EndsWith("  in 90 days\n"));
+          "BACKEND  SERVER                 STATE    WEIGHT  REQUESTS  FAILURES\n"
+          "welcome  builtin:welcome        -             1         0         0\n"
+          "         http://127.0.0.1:8080  ejected       3        31         1\n"
+          "                                refused\n");
+    CHECK_THAT(node.ask({"certs"}).out, Catch::EndsWith("  in 90 days  -\n"));
     CHECK(node.ask({"workers"}).out ==
           "WORKER  ENGINE    GENERATION  OPEN  REQUESTS  DATAGRAMS IN  OUT  DROPS\n"
           "     0  io_uring           1     3        40             0    0      3\n"

@@ -270,4 +270,60 @@ TEST_CASE("a certificate whose files stay the same stays the same object") {
     CHECK(builder.current()->tls.certificates.at(1) == after.at(1));
 }
 
+TEST_CASE("client certificates: trusts, whom they are asked of, and a CA that is not there") {
+    const Fixture fixture;
+    const auto routes = [](const std::string& ca) {
+        return "[[routes]]\nname = \"strict\"\nhosts = [\"m.happy.example\"]\nauth = "
+               "\"mtls-strict\"\n"
+               "client_ca_file = \"" +
+               ca +
+               "\"\nclient_dns = [\"X.example\"]\nbackend = \"one\"\n"
+               "[[routes]]\nname = \"wild\"\nhosts = [\"*.happy.example\"]\nauth = "
+               "\"mtls-strict\"\n"
+               "client_ca_file = \"missing.pem\"\nbackend = \"one\"\n"
+               "[[forward_auth]]\nname = \"oauth\"\naddress = \"https://auth.internal/check?a=b\"\n"
+               "response_headers = [\"X-User\"]\ntimeout = \"3s\"\n"
+               "[[routes]]\nname = \"asked\"\nhosts = [\"b.example\"]\npath = \"/asked\"\n"
+               "auth = \"tailscale-bypass\"\nforward_auth = \"oauth\"\nbackend = \"two\"\n";
+    };
+    fixture.folder.write("ca.pem", fixture.folder.read("a.crt"));
+    Builder builder;
+    const auto first = builder.build(fixture.load(kConfig + routes("ca.pem")));
+    builder.take(first);
+    const contract::Snapshot& made = *first.snapshot;
+    REQUIRE(made.tls.trusts.size() == 2);
+    // The test's certificate is none of a CA.
+    CHECK(made.tls.trusts[0]->fault.find("none of a CA") != std::string::npos);
+    CHECK(made.tls.trusts[1]->fault.find("there is no such file") != std::string::npos);
+    CHECK(made.tls.trusts[1]->anchors_pem.empty());
+    REQUIRE(made.tls.client_certificate_hosts.size() == 2);
+    CHECK(made.tls.client_certificate_hosts[0].host == "*.happy.example");
+    CHECK(made.tls.client_certificate_hosts[0].trusts == std::vector<uint32_t>{1});
+    // A request for it may be taken by the wildcard's route, too.
+    CHECK(made.tls.client_certificate_hosts[1].host == "m.happy.example");
+    CHECK(made.tls.client_certificate_hosts[1].trusts == std::vector<uint32_t>{0, 1});
+    CHECK(made.routes.at(2).client_certificate->dns == std::vector<std::string>{"x.example"});
+
+    REQUIRE(made.forward_auths.size() == 1);
+    const contract::ForwardAuthConfig& service = made.forward_auths[0];
+    CHECK(made.routes.at(4).forward_auth == 0u);
+    CHECK(service.authority == "auth.internal");
+    CHECK(service.path == "/check?a=b");
+    CHECK(service.response_headers == std::vector<std::string>{"x-user"});
+    const contract::BackendConfig& hidden = made.backends.at(service.backend);
+    CHECK(hidden.name == "forward-auth:oauth");
+    CHECK(hidden.response_timeout == std::chrono::seconds(3));
+    CHECK(hidden.servers.at(0).dns_name == "auth.internal");
+    REQUIRE(hidden.servers[0].tls);
+    CHECK(hidden.servers[0].tls->server_name == "auth.internal");
+    CHECK(hidden.servers[0].tls->verify);
+
+    // What stays the same is the same object.
+    const auto second = builder.build(fixture.load(kConfig + routes("other.pem")));
+    REQUIRE(second.changed);
+    CHECK(second.snapshot->tls.trusts[0] != made.tls.trusts[0]);
+    CHECK(second.snapshot->tls.trusts[1] == made.tls.trusts[1]);
+    CHECK(second.snapshot->backends.at(service.backend).servers[0].tls == hidden.servers[0].tls);
+}
+
 }  // namespace sluice::snapshot
