@@ -8,6 +8,7 @@ Python pays little more than one in C.
 
 import os
 import resource
+import select
 import ssl
 import statistics
 import threading
@@ -205,13 +206,7 @@ class HttpAttacks(test_http1_conformance.ConformanceTest):
         """Sends it over one connection of HTTP/2, which the node has to end."""
         def attack() -> None:
             client = self.open_http2()
-            reader = threading.Thread(target=read_all, args=(client,), daemon=True)
-            reader.start()  # so that the attacker cannot block itself on what it does not read
-            client.send(PREFACE + settings())
-            for at in range(0, len(payload), 1 << 16):
-                client.send(payload[at: at + (1 << 16)])
-            reader.join(60)
-            self.assertFalse(reader.is_alive(), "the connection goes on")
+            self.assertTrue(send_until_ended(client.connection, PREFACE + settings() + payload), "the connection goes on")
             client.connection.close()
 
         self.under(attack)
@@ -308,10 +303,33 @@ def ended(client: Client) -> bool:
         return True
 
 
-def read_all(client: Http2Client) -> None:
-    """To the connection's end."""
-    try:
-        while client.connection.recv(1 << 16):
+def send_until_ended(connection: ssl.SSLSocket, payload: bytes, seconds: float = 60) -> bool:
+    """Sends and reads at once, so that neither end blocks the other; false: the node has not ended it in time.
+
+    In one thread, because a connection of OpenSSL belongs to one thread at a time.
+    """
+    connection.setblocking(False)
+    poll = select.poll()
+    deadline, sent = time.monotonic() + seconds, 0
+    while time.monotonic() < deadline:
+        moved = False
+        try:
+            if not connection.recv(1 << 16):
+                return True
+            moved = True
+        except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
             pass
-    except OSError:
-        pass
+        except OSError:
+            return True
+        if sent < len(payload):
+            try:
+                sent += connection.send(payload[sent: sent + (1 << 16)])
+                moved = True
+            except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+                pass
+            except OSError:
+                sent = len(payload)  # it takes no more; what it said before can still be read
+        if not moved:
+            poll.register(connection, select.POLLIN | (select.POLLOUT if sent < len(payload) else 0))
+            poll.poll(1000)
+    return False
