@@ -123,7 +123,7 @@ TEST_CASE("requests that are refused, and how") {
              }() +
              "\r\n",
          "431 "},
-        {"RFC 9110 15.6.6", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "505 "},
+        {"RFC 9110 15.6.6", "GET / HTTP/2.0\r\nHost: site.test\r\n\r\n", "505 "},
         {"RFC 9110 10.1.1", post("Expect: tea\r\nContent-Length: 1\r\n", "x"), "417 "},
         {"RFC 9112 2.2", "GET / HTTP/1.1\nHost: site.test\n\n", "400 "},
     };
