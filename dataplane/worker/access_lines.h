@@ -3,7 +3,7 @@
 //
 // Whatever bytes a client sent, a line is valid JSON in ASCII: what JSON has to escape is escaped,
 // and a byte above 127 is written as the code point of the same number, so that nothing depends on
-// what encoding it was in. Long texts are cut (README.md has the fields).
+// what encoding it was in. Long texts are cut (control/README.md has the fields).
 //
 // Thread: the worker's. Memory: one buffer, from the start.
 // Source: RFC 8259 section 7.

@@ -1,4 +1,4 @@
-"""What an operator sees and does while requests run: the access log, its rotation, a listener without TLS, draining."""
+"""What an operator sees of requests while the node runs: the access log, its rotation, and a disk that is full."""
 
 import json
 from pathlib import Path
