@@ -342,7 +342,7 @@ servers = [
   { url = "http://127.0.0.1:80", weight = -1 } ]
 )",
      R"(f:16:11: bad "url" "127.0.0.1:80"; write "http://HOST:PORT", "https://HOST:PORT", "unix:/PATH" or "builtin:welcome"
-f:17:11: bad "url" "http://300.1.1.1:80"; write an address or a name and a port, such as "http://127.0.0.1:8080", "http://[::1]:8080" or "https://app.internal"
+f:17:11: bad "url" "http://300.1.1.1:80"; write an address or a name and a port, such as "http://127.0.0.1:8080", "http://[::1]:8080" or "https://app.example"
 f:18:11: bad "url" "http://127.0.0.1:80/path"; a server is a host and a port only; a path or user has no place in it
 f:19:11: bad "url" "http://127.0.0.1:99999"; write a port from 1 to 65535
 f:20:11: bad "url" "http://u@127.0.0.1"; a server is a host and a port only; a path or user has no place in it

@@ -132,7 +132,7 @@ void check_shown_defaults(const Config& shown) {
     CHECK(shown.routes.at(3).redirect->status ==
           resolved(moved + "redirect = { port = 1 }\n").routes.at(0).redirect->status);
     CHECK(shown.backends.at(0).settings == Backend{}.settings);
-    CHECK(shown.backends.at(1).settings.health->host == "app.internal");
+    CHECK(shown.backends.at(1).settings.health->host == "app.example");
     contract::HealthCheck health = *shown.backends.at(1).settings.health;
     health.host.clear();
     CHECK(health == contract::HealthCheck{});

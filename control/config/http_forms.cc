@@ -115,7 +115,7 @@ Result<void> parse_authority(std::string_view authority, uint16_t default_port,
     if (!host || host->starts_with('*') || looks_like_an_address(*host)) {
         return fail(
             "write an address or a name and a port, such as \"http://127.0.0.1:8080\", "
-            "\"http://[::1]:8080\" or \"https://app.internal\"");
+            "\"http://[::1]:8080\" or \"https://app.example\"");
     }
     server.dns_name = *host;
     server.address.port = port;

@@ -16,7 +16,7 @@ std::string host_header_fault(std::string_view text) {
                        std::all_of(text.begin(), text.end(), [](char c) {
                            return static_cast<uint8_t>(c) > 0x20 && static_cast<uint8_t>(c) < 0x7f;
                        });
-    return plain ? "" : "write a host name, such as \"app.internal\"";
+    return plain ? "" : "write a host name, such as \"app.example\"";
 }
 
 // A name in a certificate: a host or an address.

@@ -281,7 +281,7 @@ TEST_CASE("client certificates: trusts, whom they are asked of, and a CA that is
                "[[routes]]\nname = \"wild\"\nhosts = [\"*.happy.example\"]\nauth = "
                "\"mtls-strict\"\n"
                "client_ca_file = \"missing.pem\"\nbackend = \"one\"\n"
-               "[[forward_auth]]\nname = \"oauth\"\naddress = \"https://auth.internal/check?a=b\"\n"
+               "[[forward_auth]]\nname = \"oauth\"\naddress = \"https://auth.example/check?a=b\"\n"
                "response_headers = [\"X-User\"]\ntimeout = \"3s\"\n"
                "[[routes]]\nname = \"asked\"\nhosts = [\"b.example\"]\npath = \"/asked\"\n"
                "auth = \"tailscale-bypass\"\nforward_auth = \"oauth\"\nbackend = \"two\"\n";
@@ -307,15 +307,15 @@ TEST_CASE("client certificates: trusts, whom they are asked of, and a CA that is
     REQUIRE(made.forward_auths.size() == 1);
     const contract::ForwardAuthConfig& service = made.forward_auths[0];
     CHECK(made.routes.at(4).forward_auth == 0u);
-    CHECK(service.authority == "auth.internal");
+    CHECK(service.authority == "auth.example");
     CHECK(service.path == "/check?a=b");
     CHECK(service.response_headers == std::vector<std::string>{"x-user"});
     const contract::BackendConfig& hidden = made.backends.at(service.backend);
     CHECK(hidden.name == "forward-auth:oauth");
     CHECK(hidden.response_timeout == std::chrono::seconds(3));
-    CHECK(hidden.servers.at(0).dns_name == "auth.internal");
+    CHECK(hidden.servers.at(0).dns_name == "auth.example");
     REQUIRE(hidden.servers[0].tls);
-    CHECK(hidden.servers[0].tls->server_name == "auth.internal");
+    CHECK(hidden.servers[0].tls->server_name == "auth.example");
     CHECK(hidden.servers[0].tls->verify);
 
     // What stays the same is the same object.
