@@ -82,8 +82,12 @@ class Refusals(SystemTest):
         self.assert_refused("nmae", "everybody", "short|public_key")
 
     def test_what_is_not_built_yet_is_refused(self) -> None:
+        self.node.document["listeners"][0]["proxy_protocol_from"] = ["10.0.0.0/8"]
+        self.assert_refused("not yet", at="proxy_protocol_from")
+
+    def test_client_certificates_without_a_ca(self) -> None:
         self.node.document["routes"][0]["auth"] = "mtls-strict"
-        self.assert_refused("not yet", at='"mtls-strict"')
+        self.assert_refused("client_ca_file", at='"mtls-strict"')
 
     # Keys and peers.
 
