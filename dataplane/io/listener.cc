@@ -66,6 +66,12 @@ Result<Descriptor> open_listener(const ListenOptions& options) {
         !set(IPPROTO_TCP, TCP_NODELAY, 1)) {
         return failure(errno);
     }
+    // A client that vanished while its WebSocket had nothing to say is missed after two minutes, a
+    // minute of silence and four questions. Accepted sockets inherit this too.
+    if (!set(SOL_SOCKET, SO_KEEPALIVE, 1) || !set(IPPROTO_TCP, TCP_KEEPIDLE, 60) ||
+        !set(IPPROTO_TCP, TCP_KEEPINTVL, 15) || !set(IPPROTO_TCP, TCP_KEEPCNT, 4)) {
+        return failure(errno);
+    }
     if (family == AF_INET6 && !set(IPPROTO_IPV6, IPV6_V6ONLY, 1)) return failure(errno);
     if (!options.interface.empty()) {
         if (options.interface.size() >= IFNAMSIZ) return failure(ENODEV);

@@ -159,7 +159,7 @@ TEST_CASE("a large transfer comes back whole, with partial writes and half-close
     CHECK(client.partial_writes > 0);
 }
 
-TEST_CASE("an accepted connection knows both ends, and has TCP_NODELAY") {
+TEST_CASE("an accepted connection knows both ends, and has TCP_NODELAY and keepalive") {
     const EngineKind kind = any_engine();
     TestEngine test(kind);
     // Wildcard: the local address is the connection's own, not the listener's.
@@ -174,12 +174,18 @@ TEST_CASE("an accepted connection knows both ends, and has TCP_NODELAY") {
     CHECK(server.locals[0] == Endpoint{*IpAddress::parse("127.0.0.9"), port});
     // The accepted socket is the only one in this process that is connected to the client's port.
     int nodelay = 0;
+    int keepalive = 0;
+    int idle = 0;
     for (int fd = 3; fd < 256; ++fd) {
         if (remote_endpoint(fd) != local_endpoint(client.get())) continue;
         socklen_t size = sizeof nodelay;
         getsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &nodelay, &size);
+        getsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &keepalive, &size);
+        getsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, &size);
     }
     CHECK(nodelay == 1);
+    CHECK(keepalive == 1);
+    CHECK(idle == 60);
 }
 
 TEST_CASE("a refused connection reports an error to its handler, once and for all") {
