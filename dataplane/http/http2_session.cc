@@ -289,8 +289,8 @@ bool Http2Session::has_room(size_t head_bytes) {
 void Http2Session::send(Http2Stream& stream) {
     if (stream.closed || broken_) return stream.cut();
     nghttp2_session_resume_data(session_, stream.id());
-    const bool all = pump();
-    if (stream.payload() > 0 && !all) abandon(stream);
+    pump();
+    if (stream.payload() > 0) abandon(stream);
 }
 
 void Http2Session::consumed(Http2Stream& stream, size_t bytes) {

@@ -236,8 +236,13 @@ IoResult Http2Stream::write(std::span<const Bytes> pieces) {
     }
     if (taken > 0) {
         session_->send(*this);
-        // All of it is in the session's output now: sendable() had counted the room.
-        SLUICE_CHECK(payload_size_ == 0 || cut_);
+        // What is left although there was room will never go: the connection has said its last
+        // word.
+        if (payload_size_ > 0) {
+            payload_size_ = 0;
+            span_begin_ = span_end_ = 0;
+            return {IoStatus::kError, 0};
+        }
         return {IoStatus::kOk, taken};
     }
     session_->await_room(*this);
