@@ -20,7 +20,8 @@ std::string rewrite(const std::string& strip, const std::string& add, const std:
     target.path = *path;
     target.sent = path->path;
     std::vector<char> scratch(raw.size());
-    const auto done = RouteAction(route).rewrite(target, scratch);
+    const RouteAction action(route);
+    const auto done = action.rewrite(target, scratch);
     if (!done) return std::to_string(wire::text_of(done.error()).status);
     return std::string(done->prefix) + "|" + std::string(done->path) + "|" +
            std::string(done->stripped);
@@ -67,7 +68,8 @@ TEST_CASE("the asterisk of OPTIONS has no path to rewrite") {
     RequestTarget target;
     target.path = {"/", "/"};
     target.sent = "*";
-    const auto done = RouteAction(route).rewrite(target, {});
+    const RouteAction action(route);
+    const auto done = action.rewrite(target, {});
     REQUIRE(done);
     CHECK(done->path == "*");
     CHECK(done->prefix.empty());
