@@ -250,7 +250,7 @@ TEST_CASE("ALPN: HTTP/2 before HTTP/1.1 once it can be served") {
     CHECK(negotiated("\x02h2\x08http/1.1") == "http/1.1");
 }
 
-TEST_CASE("ALPN: HTTP/1.1, or nothing") {
+TEST_CASE("ALPN: HTTP/1.1, then HTTP/1.0, or nothing") {
     Node node({make_certificate({"a.example.org"})});
     const auto negotiated = [&](std::string offered) {
         Link link(node.contexts, {.alpn = std::move(offered)});
@@ -262,9 +262,10 @@ TEST_CASE("ALPN: HTTP/1.1, or nothing") {
     CHECK(negotiated("\x02h2\x08http/1.1") == "http/1.1");
     CHECK(negotiated("") == "");
     CHECK(negotiated("\x02h2") == refused);
-    CHECK(negotiated("\x08http/1.0") == refused);
+    CHECK(negotiated("\x08http/1.0") == "http/1.0");
+    CHECK(negotiated("\x08http/1.0\x08http/1.1") == "http/1.1");
     CHECK(negotiated("\x09http/1.1x") == refused);
-    CHECK(node.count(DropReason::kTlsHandshakeFailed) == 3);
+    CHECK(node.count(DropReason::kTlsHandshakeFailed) == 2);
 }
 
 // A session of a finished connection that got a ticket.

@@ -1,7 +1,9 @@
 #include "dataplane/tls/server_context.h"
 
 #include <algorithm>
+#include <array>
 #include <cstring>
+#include <span>
 #include <unordered_map>
 #include <utility>
 
@@ -256,16 +258,21 @@ int ServerContext::on_alpn(SSL* ssl, const uint8_t** chosen, uint8_t* chosen_siz
                            const uint8_t* offered, unsigned int offered_size, void* self) {
     (void)ssl;
     const bool http2 = static_cast<ServerContext*>(self)->offer_http2_;
+    // What is spoken, the best last. Clients that speak nothing younger than HTTP/1.0 say so, too.
+    static constexpr std::array<std::string_view, 3> kSpoken = {"http/1.0", kAlpnHttp1, kAlpnHttp2};
+    const std::span spoken(kSpoken.data(), http2 ? 3 : 2);
     Bytes found;
+    ptrdiff_t best = -1;
     Bytes rest(offered, offered_size);
     while (!rest.empty()) {
         const size_t size = rest[0];
         if (size == 0 || size > rest.size() - 1) break;
         const Bytes protocol = rest.subspan(1, size);
-        const bool best = http2 && as_text(protocol) == kAlpnHttp2;
-        if (best || (found.empty() && as_text(protocol) == kAlpnHttp1)) found = protocol;
-        if (best) break;
         rest = rest.subspan(1 + size);
+        const auto known = std::ranges::find(spoken, as_text(protocol));
+        if (known == spoken.end() || known - spoken.begin() <= best) continue;
+        best = known - spoken.begin();
+        found = protocol;
     }
     if (found.empty()) return SSL_TLSEXT_ERR_ALERT_FATAL;  // no_application_protocol
     *chosen = found.data();
