@@ -48,7 +48,6 @@ http {{
     tcp_nodelay on;
     keepalive_timeout 300s;
     keepalive_requests 1000000000;
-    http2_max_requests 1000000000;
 {http}
 }}
 """
@@ -259,7 +258,7 @@ class Sluice:
         self._node = Node(stage.namespace, stage.folder, {
             "node": {"name": "measured", "ip": "127.0.0.1", "state_dir": stage.folder, "workers": 1},
             "io": {"engine": self._engine},
-            "limits": {"idle_timeout": "300s"},
+            "limits": {"idle_timeout": "300s", "connections_per_client": 0, "handshakes_per_client": 0},
             "listeners": [{"name": "tls", "address": f"127.0.0.1:{PORT}"}],
             "certificates": [{"hosts": [HOST], "cert_file": certificate, "key_file": key}],
             "routes": [{"name": "all", "hosts": [HOST], "auth": "public", "backend": "files"}],
