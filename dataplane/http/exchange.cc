@@ -268,9 +268,8 @@ void Exchange::take_response_head(Bytes head) {
         forwarded.close = !keep_client_;
         describe(forwarded);
     }
-    wire::Http1HeadWriter writer(
-        down_.lease_head(core_.buffers,
-                         head.size() + BufferPool::kHeadGrowth + added_size(forwarded)));
+    wire::Http1HeadWriter writer(down_.lease_head(
+        core_.buffers, head.size() + BufferPool::kHeadGrowth + added_size(forwarded)));
     write_response(*response, forwarded, writer);
     if (!writer.ok()) return server_misbehaved();
     down_.set_head(writer.size(), false);

@@ -493,5 +493,6 @@ def _hop_by_hop() -> list[Case]:
     return cases
 
 
-CASES = [*_request_line(), *_target(), *_host(), *_fields(), *_lengths(), *_codings(), *_chunks(), *_expectations(), *_connections(),
+CASES = [*_request_line(), *_target(), *_host(), *_fields(), *_lengths(), *_codings(), *_chunks(),
+         *_expectations(), *_connections(),
          *_hop_by_hop()]

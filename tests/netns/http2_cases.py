@@ -4,8 +4,9 @@ runs it, each case behind the preface and an empty SETTINGS frame unless it brin
 import struct
 from dataclasses import dataclass, field
 
-from harness.http2 import (ACK, CONTINUATION, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, PADDED, PING, PREFACE, PRIORITY,
-                           PRIORITY_FLAG, PUSH_PROMISE, RST_STREAM, SETTINGS, WINDOW_UPDATE, block, frame, integer, settings, text)
+from harness.http2 import (ACK, CONTINUATION, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, PADDED, PING, PREFACE,
+                           PRIORITY, PRIORITY_FLAG, PUSH_PROMISE, RST_STREAM, SETTINGS, WINDOW_UPDATE, block, frame,
+                           integer, settings, text)
 
 HOST = "outside.sluice.test"
 FINE = "answered with 200"
@@ -134,7 +135,8 @@ def _frames() -> list[Case]:
         Case("an unknown frame between HEADERS and CONTINUATION", "RFC 9113 6.10", raw_headers(
             1, block(*fields()), flags=0) + frame(0x42, 0, 0), CONNECTION),
         Case("headers in three frames", "RFC 9113 6.10", raw_headers(1, block(*fields())[:9], flags=0) + frame(
-            CONTINUATION, 0, 1, block(*fields())[9:20]) + frame(CONTINUATION, END_HEADERS, 1, block(*fields())[20:]), FINE),
+            CONTINUATION, 0, 1, block(*fields())[9:20])
+            + frame(CONTINUATION, END_HEADERS, 1, block(*fields())[20:]), FINE),
         Case("CONTINUATION without an end", "RFC 9113 10.5.1", raw_headers(1, block(*fields()), flags=0) + b"".join(
             frame(CONTINUATION, 0, 1, block(("x", "v" * 1000))) for _ in range(1000)), CONNECTION),
         Case("CONTINUATION of nothing without an end", "RFC 9113 10.5.1", raw_headers(1, block(*fields()), flags=0) + frame(

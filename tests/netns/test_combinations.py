@@ -71,8 +71,9 @@ class Combinations(SystemTest):
             raise unittest.SkipTest("not installed: nginx")
         super().setUpClass()
         configuration = cls.directory / "nginx.conf"
-        configuration.write_text(_NGINX.format(directory=cls.directory, address=Topology.BACKEND, backend=cls.backend.url,
-                                               certificate=cls.certificate[0], key=cls.certificate[1]))
+        configuration.write_text(_NGINX.format(directory=cls.directory, address=Topology.BACKEND,
+                                               backend=cls.backend.url, certificate=cls.certificate[0],
+                                               key=cls.certificate[1]))
         cls.topology.backend.start(["nginx", "-c", str(configuration), "-e", str(cls.directory / "nginx.error")],
                                    cls.directory / "nginx.log")
         until(lambda: (cls.directory / "nginx.sock").exists() and is_open(cls.topology, 8084), "nginx serves", 30)

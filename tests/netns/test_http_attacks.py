@@ -18,8 +18,8 @@ from typing import Callable
 
 import test_http1_conformance
 from harness.case import PORT, PUBLIC
-from harness.http2 import (ACK, CONTINUATION, DATA, END_STREAM, HEADERS, PING, PREFACE, PRIORITY, RST_STREAM, SETTINGS, WINDOW_UPDATE,
-                           Http2Client, frame, settings)
+from harness.http2 import (ACK, CONTINUATION, DATA, END_STREAM, HEADERS, PING, PREFACE, PRIORITY, RST_STREAM,
+                           SETTINGS, WINDOW_UPDATE, Http2Client, frame, settings)
 from harness.network import Topology
 from harness.rawhttp import Broken, Client, Reply
 from harness.waiting import until
@@ -193,8 +193,10 @@ class HttpAttacks(test_http1_conformance.ConformanceTest):
         """More of them than are allowed are refused, and none of them reaches a server."""
         before = len(self.server.seen)
         client = self.open_http2()
-        client.send(PREFACE + settings() + b"".join(headers(number, method="POST", end=False, path="/open") for number in range(1, 4001, 2)))
-        until(lambda: not client.read_frame() or client.goaway is not None or any(s.reset is not None for s in client.streams.values()),
+        client.send(PREFACE + settings() + b"".join(
+            headers(number, method="POST", end=False, path="/open") for number in range(1, 4001, 2)))
+        until(lambda: not client.read_frame() or client.goaway is not None
+              or any(s.reset is not None for s in client.streams.values()),
               "too many streams are refused", 60)
         client.connection.close()
         self.assertEqual([request for request in self.server.seen[before:] if request.target == "/open"], [])
