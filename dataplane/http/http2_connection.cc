@@ -193,8 +193,39 @@ void Http2Connection::start_stream(Http2Stream& stream) {
 void Http2Connection::forget(Http2Stream& stream) {
     if (stream.started) --core_.http2.streams;
     if (stream.output_ended()) patience_.earn();
-    Http2Session::forget(stream);
+    give_back_window(stream);
+    unlink(stream);
+    if (current_ == &stream) current_ = nullptr;
     if (stream_count_ == 0) idle_since_ = core_.now.mono;
+    if (stream.closed) return;
+    nghttp2_session_set_stream_user_data(session_, stream.id(), nullptr);
+    mark_unsent();
+    // An answer that is not complete must not be taken for the whole.
+    if (!stream.refused && (!stream.output_ended() || stream.is_cut())) {
+        nghttp2_submit_rst_stream(session_, NGHTTP2_FLAG_NONE, stream.id(), NGHTTP2_INTERNAL_ERROR);
+    } else if (!stream.input_ended()) {
+        leave_open(stream.id());
+    }
+}
+
+// An answer that is complete needs no more of the request, and RFC 9113 section 8.1 lets us say so
+// with RST_STREAM. But clients that are still sending may see it before they look at the answer,
+// and then have none (curl, for one). So the stream stays open for a while, with the window that it
+// has: the client ends it, or resets it when it has read the answer, or is told.
+void Http2Connection::leave_open(int32_t id) {
+    if (answered_.size() == kAnsweredMax) end_answered();
+    answered_.push_back({id, core_.now.mono + ClientConnection::kLinger});
+    set_timer();
+}
+
+// Ends the one that was left open first.
+void Http2Connection::end_answered() {
+    const int32_t id = answered_.front().id;
+    answered_.erase(answered_.begin());
+    // Not before the answer has left libnghttp2, which would drop it.
+    if (nghttp2_session_get_stream_remote_close(session_, id) == 0 && pump())
+        nghttp2_submit_rst_stream(session_, NGHTTP2_FLAG_NONE, id, NGHTTP2_NO_ERROR);
+    mark_unsent();
 }
 
 void Http2Connection::end_turn() {
@@ -290,6 +321,7 @@ Instant Http2Connection::due() const {
     if (phase_ == Phase::kLinger) return phase_since_ + ClientConnection::kLinger;
     if (phase_ == Phase::kFarewell) return phase_since_ + limits.progress_timeout;
     Instant due = goaway_at_;
+    if (!answered_.empty()) due = std::min(due, answered_.front().until);
     if (!greeted_) {
         due = std::min(due, phase_since_ + limits.head_timeout);
     } else if (stream_count_ == 0) {
@@ -313,6 +345,11 @@ void Http2Connection::on_timer(Now now) {
     if (phase_ != Phase::kOpen) return settle(Step::kGone);
     if (goaway_at_ <= now.mono) {
         finish_drain();
+        return run();
+    }
+    if (!answered_.empty() && answered_.front().until <= now.mono) {
+        while (!answered_.empty() && answered_.front().until <= now.mono)
+            end_answered();
         return run();
     }
     const bool unread = output_waits() || !flushed_;

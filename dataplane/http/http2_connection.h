@@ -10,6 +10,7 @@
 #pragma once
 
 #include <memory>
+#include <vector>
 
 #include "dataplane/http/http2_patience.h"
 #include "dataplane/http/http2_session.h"
@@ -52,6 +53,9 @@ class Http2Connection final : public Http2Session {
     // How long clients may still open streams after they were told to stop: longer than any way
     // there and back (RFC 9113 section 6.8).
     static constexpr Duration kGoAwayDelay = std::chrono::seconds(1);
+    // Streams that are left open because the client still sends although it has its answer. More
+    // of them, and the oldest ends sooner; each could hold a window of data on its way.
+    static constexpr size_t kAnsweredMax = 32;
 
   private:
     enum class Phase : uint8_t {
@@ -95,11 +99,18 @@ class Http2Connection final : public Http2Session {
     void break_streams();
     void begin_farewell();
     void finish_drain();
+    void leave_open(int32_t id);
+    void end_answered();
     void settle(Step result);
     Instant due() const;
     void set_timer();
     void join_pending();
     void leave_pending();
+
+    struct Answered {
+        int32_t id;
+        Instant until;
+    };
 
     ClientFacts facts_;
     Http2Patience patience_;
@@ -107,9 +118,10 @@ class Http2Connection final : public Http2Session {
     Http2Connection* next_pending_ = nullptr;
     Instant phase_since_;
     Instant idle_since_;
-    Instant head_since_ = kNever;  // when a header block began that is not complete
-    Instant goaway_at_ = kNever;   // when the last word of a drain is due
-    size_t new_streams_ = 0;       // that one read has begun
+    Instant head_since_ = kNever;     // when a header block began that is not complete
+    Instant goaway_at_ = kNever;      // when the last word of a drain is due
+    std::vector<Answered> answered_;  // oldest first; some may have ended
+    size_t new_streams_ = 0;          // that one read has begun
     Phase phase_ = Phase::kOpen;
     bool greeted_ = false;  // the client's SETTINGS came
     bool said_end_ = false;

@@ -1,5 +1,6 @@
 // HTTP/2 between a client and the proxy, which asks servers in HTTP/1.1.
 #include "dataplane/http/http2_connection.h"
+#include "dataplane/http/client_connection.h"
 
 #include <catch2/catch.hpp>
 
@@ -377,7 +378,31 @@ TEST_CASE("what servers answer", "[http2]") {
         client.pump();
         CHECK(client.answers[id].body == "ok");
         CHECK(client.answers[id].ended);
+        // Not at once: a client that is still sending would not see the answer.
+        CHECK_FALSE(client.answers[id].reset);
+        client.body(id, "more");
+        client.pump();
+        CHECK_FALSE(client.answers[id].reset);
+        world.pass(ClientConnection::kLinger);
+        client.pump();
         CHECK(client.answers[id].reset == NGHTTP2_NO_ERROR);
+        CHECK(client.request(Http2Client::get()) > id);
+    }
+    SECTION("answers before the requests' ends: only so many streams wait") {
+        std::vector<int32_t> ids;
+        for (size_t i = 0; i <= Http2Connection::kAnsweredMax; ++i) {
+            ids.push_back(client.request(Http2Client::get("/", "POST"), false));
+            world.send(world.servers.back(), kOk);
+            client.pump();
+        }
+        CHECK(client.answers[ids[0]].reset == NGHTTP2_NO_ERROR);
+        CHECK_FALSE(client.answers[ids[1]].reset);
+        client.body(ids[2], "end", true);
+        world.pass(ClientConnection::kLinger);
+        client.pump();
+        CHECK(client.answers[ids[1]].reset == NGHTTP2_NO_ERROR);
+        CHECK_FALSE(client.answers[ids[2]].reset);
+        CHECK(client.answers[ids[3]].reset == NGHTTP2_NO_ERROR);
         CHECK(world.servers[0]->gone);
     }
     SECTION("a body that breaks off") {
@@ -664,6 +689,9 @@ TEST_CASE("heads that are too large get 431", "[http2]") {
             fields.emplace_back("x-" + std::to_string(i), "x");
         const int32_t id = client.request(fields, false);
         CHECK(client.answers[id].status() == "431");
+        CHECK(client.answers[id].ended);
+        world.pass(ClientConnection::kLinger);
+        client.pump();
         CHECK(client.answers[id].reset == NGHTTP2_NO_ERROR);
     }
     SECTION("many pieces of one cookie are one header") {

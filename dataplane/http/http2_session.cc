@@ -195,23 +195,6 @@ void Http2Session::give_back_window(const Http2Stream& stream) {
     mark_unsent();
 }
 
-void Http2Session::forget(Http2Stream& stream) {
-    give_back_window(stream);
-    unlink(stream);
-    if (current_ == &stream) current_ = nullptr;
-    if (stream.closed) return;
-    nghttp2_session_set_stream_user_data(session_, stream.id(), nullptr);
-    // An answer that is complete needs no more of the request (RFC 9113 section 8.1). One that is
-    // not must not be taken for the whole.
-    if (!stream.refused && (!stream.output_ended() || stream.is_cut())) {
-        nghttp2_submit_rst_stream(session_, NGHTTP2_FLAG_NONE, stream.id(), NGHTTP2_INTERNAL_ERROR);
-    } else if (!stream.input_ended() && pump()) {
-        // Not before the answer has left libnghttp2, which would drop it.
-        nghttp2_submit_rst_stream(session_, NGHTTP2_FLAG_NONE, stream.id(), NGHTTP2_NO_ERROR);
-    }
-    mark_unsent();
-}
-
 void Http2Session::abandon(Http2Stream& stream) {
     if (!stream.closed)
         nghttp2_submit_rst_stream(session_, NGHTTP2_FLAG_NONE, stream.id(), NGHTTP2_INTERNAL_ERROR);

@@ -55,7 +55,7 @@ class Http2Session : public StreamHandler, public Timer {
     // Resets a stream whose sender cannot go on.
     void abandon(Http2Stream& stream);
     // The stream is being destroyed.
-    virtual void forget(Http2Stream& stream);
+    virtual void forget(Http2Stream& stream) = 0;
 
     // At the end of a turn. May destroy it.
     virtual void end_turn() = 0;
