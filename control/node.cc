@@ -40,6 +40,9 @@ void tell(const config::Diagnostics& diagnostics, const std::string& file, LoadO
     outcome.warnings = warnings.lines(file);
 }
 
+// Between two tries to start; see NodeOptions::start_patience.
+constexpr Duration kStartAgain = std::chrono::milliseconds(20);
+
 bool lacks_key(const config::Loaded& loaded) {
     return loaded.config.wireguard && loaded.files.private_key.is_zero();
 }
@@ -112,6 +115,7 @@ Node::~Node() {
     loop_.cancel(apply_timer_);
     loop_.cancel(stop_timer_);
     loop_.cancel(ticket_key_timer_);
+    loop_.cancel(start_timer_);
     for (const auto& [ticket, collection] : collections_)
         loop_.cancel(collection.timer);
 }
@@ -184,14 +188,25 @@ void Node::start(std::vector<contract::Mailbox*> mailboxes, LoadDone done) {
         });
     }
     rotate_ticket_keys();
+    send_first(loop_.now().mono + options_.start_patience, std::move(done));
+}
+
+void Node::send_first(Instant until, LoadDone done) {
     LoadOutcome outcome;
     outcome.ok = true;
     outcome.changed = true;
     outcome.generation = builder_.current()->generation;
-    send_snapshot(std::move(outcome), [this, done = std::move(done)](const LoadOutcome& result) {
-        if (state_ == NodeState::kStarting) state_ = NodeState::kServing;
-        done(result);
-    });
+    send_snapshot(
+        std::move(outcome), [this, until, done = std::move(done)](const LoadOutcome& result) {
+            if (state_ == NodeState::kStarting && !result.worker_errors.empty() &&
+                loop_.now().mono < until) {
+                start_timer_ =
+                    loop_.after(kStartAgain, [this, until, done] { send_first(until, done); });
+                return;
+            }
+            if (state_ == NodeState::kStarting) state_ = NodeState::kServing;
+            done(result);
+        });
 }
 
 void Node::rotate_ticket_keys() {

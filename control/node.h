@@ -39,6 +39,11 @@ struct NodeOptions {
     // How long one key seals TLS session tickets. Whoever learns it can read what TLS 1.2 clients
     // said in that time and a day more; shorter only means more keys to try.
     Duration ticket_key_period = std::chrono::hours(12);
+    // For how long a start that workers could not take on is tried again. When a process is killed,
+    // the kernel ends its io_uring a little later than it, and until then the ports are in use:
+    // milliseconds, unless the machine is busy. Without it, a node that is started again at once
+    // does not start.
+    Duration start_patience = std::chrono::seconds(1);
     ResolverOptions resolver;
 };
 
@@ -153,6 +158,7 @@ class Node {
         LoadDone done;
     };
 
+    void send_first(Instant until, LoadDone done);
     bool is_busy() const { return apply_done_ != nullptr || !reloads_running_.empty(); }
     LoadOutcome reread();
     bool prepare_and_take(const snapshot::Builder::Built& built, LoadOutcome& outcome);
@@ -196,6 +202,7 @@ class Node {
     std::vector<Worker> workers_;
     TicketKeyRotation ticket_keys_;
     ControlLoop::TimerId ticket_key_timer_ = 0;
+    ControlLoop::TimerId start_timer_ = 0;
     std::unique_ptr<Resolver> resolver_;  // null: no server was ever configured by name
 
     // The snapshot on its way to the workers.

@@ -27,7 +27,7 @@ std::string renamed(const std::string& name) {
 class World {
   public:
     explicit World(size_t worker_count = 2, const std::string& text = kConfig,
-                   Duration ticket_key_period = 12h) {
+                   Duration ticket_key_period = 12h, Duration start_patience = 0s) {
         auto made = ControlLoop::create(clock);
         REQUIRE(made);
         loop = std::move(*made);
@@ -38,6 +38,7 @@ class World {
         options.machine.cores = 2;
         options.answer_timeout = 50ms;
         options.drain_timeout = 50ms;
+        options.start_patience = start_patience;
         options.ticket_key_period = ticket_key_period;
         node = std::make_unique<Node>(*loop, random, options);
         for (size_t i = 0; i < worker_count; ++i) {
@@ -48,13 +49,16 @@ class World {
     void write(const std::string& text) { folder.write("f.toml", text); }
 
     LoadOutcome start() {
+        std::optional<LoadOutcome> outcome;
+        start_with([&](const LoadOutcome& got) { outcome = got; });
+        return await(outcome);
+    }
+    void start_with(Node::LoadDone done) {
         REQUIRE(node->load().ok);
         std::vector<contract::Mailbox*> mailboxes;
         for (const auto& worker : workers)
             mailboxes.push_back(&worker->mailbox);
-        std::optional<LoadOutcome> outcome;
-        node->start(mailboxes, [&](const LoadOutcome& got) { outcome = got; });
-        return await(outcome);
+        node->start(mailboxes, std::move(done));
     }
 
     LoadOutcome reload() {
@@ -209,6 +213,19 @@ TEST_CASE("what a worker could not take on is told, and tried again by the next 
     CHECK(world.workers[1]->applied.size() == 2);
     world.reload();
     CHECK(world.workers[1]->applied.size() == 2);
+}
+
+TEST_CASE("a start is tried again for a while: what was killed before may still hold the ports") {
+    World world(2, kConfig, 12h, 20s);
+    world.workers[1]->apply_error = "listener l: the port is in use";
+    std::optional<LoadOutcome> outcome;
+    world.start_with([&](const LoadOutcome& got) { outcome = got; });
+    world.await([&] { return world.workers[1]->applied.size() >= 3; });
+    CHECK_FALSE(outcome);
+    CHECK(world.node->state() == NodeState::kStarting);
+    world.workers[1]->apply_error.clear();
+    CHECK(world.await(outcome).worker_errors.empty());
+    CHECK(world.node->state() == NodeState::kServing);
 }
 
 TEST_CASE("what all workers say is said once") {
