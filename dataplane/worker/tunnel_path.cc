@@ -55,14 +55,16 @@ TunnelPath::~TunnelPath() {
     group_.leave(worker_);
 }
 
-Result<std::unique_ptr<TunnelPath>> TunnelPath::open(io::Engine& engine, io::TunQueue queue,
+Result<std::unique_ptr<TunnelPath>> TunnelPath::open(io::Engine& engine,
+                                                     std::optional<io::TunQueue>& queue,
                                                      TunnelGroup& group, uint32_t worker,
                                                      std::shared_ptr<const TunnelPlan> plan,
                                                      Random& random, DropCounters& drops) {
     std::unique_ptr<TunnelPath> path(
         new TunnelPath(engine, group, worker, plan->snapshot->offloads, drops));
     if (auto opened = path->open_port(*plan); !opened) return std::unexpected(opened.error());
-    auto tun = engine.attach(std::move(queue), *path);
+    auto tun = engine.attach(std::move(*queue), *path);
+    queue.reset();
     if (!tun) return std::unexpected(tun.error());
     path->tun_ = std::move(*tun);
     path->device_ = std::make_unique<wireguard::Device>(

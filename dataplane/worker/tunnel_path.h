@@ -34,8 +34,10 @@ class TunnelPath final : public io::DatagramHandler,
                          public wireguard::DeviceOutput,
                          public tunnel::CoalescerOutput {
   public:
-    // References outlive the path. Errors: the UDP port is in use, the TUN queue is refused.
-    static Result<std::unique_ptr<TunnelPath>> open(io::Engine& engine, io::TunQueue queue,
+    // References outlive the path. Errors: the UDP port is in use (the queue is left, for another
+    // try), the TUN queue is refused.
+    static Result<std::unique_ptr<TunnelPath>> open(io::Engine& engine,
+                                                    std::optional<io::TunQueue>& queue,
                                                     TunnelGroup& group, uint32_t worker,
                                                     std::shared_ptr<const TunnelPlan> plan,
                                                     Random& random, DropCounters& drops);

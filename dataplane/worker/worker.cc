@@ -87,11 +87,11 @@ std::string Worker::apply_tunnel(std::shared_ptr<const TunnelPlan> plan) {
         const auto applied = tunnel_->apply(std::move(plan));
         return applied ? std::string() : "wireguard: " + applied.error().message;
     }
-    if (!options_.tun) return {};  // it owns no peers
-    auto opened = TunnelPath::open(*engine_, std::move(*options_.tun), *options_.tunnel_group,
-                                   options_.index, std::move(plan), random_, drops_);
-    options_.tun.reset();
-    if (!opened) return "wireguard: " + opened.error().message;
+    // It owns no peers, or has had its only try.
+    if (!options_.tun) return tunnel_error_;
+    auto opened = TunnelPath::open(*engine_, options_.tun, *options_.tunnel_group, options_.index,
+                                   std::move(plan), random_, drops_);
+    if (!opened) return tunnel_error_ = "wireguard: " + opened.error().message;
     tunnel_ = std::move(*opened);
     return {};
 }

@@ -12,6 +12,7 @@
 
 #include <memory>
 #include <optional>
+#include <string>
 
 #include "dataplane/base/clock.h"
 #include "dataplane/base/drop_reason.h"
@@ -68,6 +69,7 @@ class Worker final : public io::WakeHandler, public io::TurnHandler {
     std::unique_ptr<io::Engine> engine_;
     std::optional<AccessLines> access_lines_;  // outlives the front
     std::unique_ptr<TunnelPath> tunnel_;
+    std::string tunnel_error_;  // why there is none
     std::unique_ptr<Front> front_;
     std::shared_ptr<const contract::Snapshot> snapshot_;
     bool stopping_ = false;
