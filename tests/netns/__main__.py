@@ -1,12 +1,18 @@
-"""Runs the system tests: python3 tests/netns [--junit FILE] [--list] [PATTERN…]
+"""Runs the system tests: python3 tests/netns [--junit FILE] [--list] [--jobs N] [PATTERN…]
 
 Without a pattern all of them, else those whose name contains one. SLUICE_BINARY names the program to test
 (default: build/release/control/sluice). Needs root.
+
+With --jobs, classes of tests run beside each other, each in a process of its own; those that say `alone = True`,
+because they measure, come last, one after the other.
 """
 
 import argparse
 import os
+import signal
+import subprocess
 import sys
+import tempfile
 import time
 import traceback
 import unittest
@@ -78,6 +84,10 @@ def name_of(test) -> str:
     return test.id().removeprefix("test_")
 
 
+def matches(name: str, pattern: str) -> bool:
+    return name == pattern[1:] if pattern.startswith("=") else pattern in name
+
+
 def printable(text: str) -> str:
     """XML cannot hold control characters, not even escaped."""
     return "".join(c if c in "\n\t" or c.isprintable() else "?" for c in text)
@@ -91,17 +101,75 @@ def tests_in(suite: unittest.TestSuite):
             yield test
 
 
+def run_classes(tests: list[unittest.TestCase], jobs: int, junit: Path | None) -> int:
+    """Each class in a process of its own, which undoes what it did; this one only adds up."""
+    classes = list(dict.fromkeys(map(type, tests)))
+    alone = [each for each in classes if getattr(each, "alone", False)]
+    beside = [each for each in classes if each not in alone]
+    suite = ElementTree.Element("testsuite", name="system")
+    with tempfile.TemporaryDirectory(prefix="sluice-netns-") as folder:
+        running: dict[int, Run] = {}
+        try:
+            for waiting, at_once in ((beside, jobs), (alone, 1)):
+                while waiting or running:
+                    while waiting and len(running) < at_once:
+                        run = Run(waiting.pop(0), tests, Path(folder))
+                        running[run.process.pid] = run
+                    # Told of one that has ended, and of no other child, because there is none.
+                    ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT)
+                    running.pop(ended.si_pid).add_to(suite)
+        except KeyboardInterrupt:
+            for run in running.values():
+                run.process.send_signal(signal.SIGTERM)
+            for run in running.values():
+                run.add_to(suite)
+    if junit:
+        ElementTree.ElementTree(suite).write(junit, encoding="unicode")
+    cases = suite.findall("testcase")
+    bad = sum(case.find("failure") is not None for case in cases)
+    skipped = sum(case.find("skipped") is not None for case in cases)
+    print(f"{len(cases)} tests, {bad} failed, {skipped} skipped")
+    return 1 if bad else 0
+
+
+class Run:
+    """The tests of one class that were chosen, in a process of their own."""
+
+    def __init__(self, of: type, tests: list[unittest.TestCase], folder: Path):
+        self._name = f"{of.__module__.removeprefix('test_')}.{of.__qualname__}"
+        self._junit = folder / f"{self._name}.xml"
+        self._output = folder / f"{self._name}.log"
+        chosen = [name_of(test) for test in tests if type(test) is of]
+        with self._output.open("wb") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, "-B", str(HERE), "--junit", str(self._junit), *(f"={name}" for name in chosen)],
+                stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT)
+
+    def add_to(self, suite: ElementTree.Element) -> None:
+        code = self.process.wait()
+        words = self._output.read_text(errors="replace")
+        # The last line is the sum, which the whole has too.
+        print("\n".join(words.splitlines()[:-1]), flush=True)
+        if self._junit.exists():
+            suite.extend(ElementTree.parse(self._junit).getroot())
+        else:
+            lost = ElementTree.SubElement(suite, "testcase", name=self._name)
+            message = f"ended with {code} and without a report"
+            ElementTree.SubElement(lost, "failure", message=message).text = printable(f"{message}\n{words}")
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="tests/netns", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--junit", type=Path)
     parser.add_argument("--list", action="store_true")
-    parser.add_argument("patterns", nargs="*")
+    parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("patterns", nargs="*", help="=NAME is the test of just this name")
     arguments = parser.parse_args()
 
     found = list(tests_in(unittest.defaultTestLoader.discover(str(HERE), top_level_dir=str(HERE))))
     chosen = [test for test in found if not arguments.patterns
-              or any(pattern in name_of(test) for pattern in arguments.patterns)]
+              or any(matches(name_of(test), pattern) for pattern in arguments.patterns)]
     if arguments.list:
         print("\n".join(map(name_of, chosen)))
         return 0
@@ -113,6 +181,8 @@ def main() -> int:
         sys.exit(f"{binary()} is not there; build it with scripts/dev build")
 
     cleanup.on_signals()
+    if arguments.jobs > 1:
+        return run_classes(chosen, arguments.jobs, arguments.junit)
     results = Results()
     try:
         unittest.TestSuite(chosen).run(results)

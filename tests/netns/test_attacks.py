@@ -115,6 +115,8 @@ class Replay(SystemTest):
 
 
 class FloodTest(ServedTest):
+    alone = True
+
     @classmethod
     def setUpClass(cls) -> None:
         super().setUpClass()

@@ -246,6 +246,8 @@ class Commands(SystemTest):
 class Ending(SystemTest):
     """Ends of a node, ordered and violent, and what the next one finds."""
 
+    alone = True
+
     def setUp(self) -> None:
         super().setUp()
         self.client = self.make_client(listen_port=51820)

@@ -64,6 +64,8 @@ class QuietClient(threading.Thread):
 
 
 class HttpAttacks(test_http1_conformance.ConformanceTest):
+    alone = True
+
     @classmethod
     def configure(cls, document) -> None:
         document["limits"].update(head_timeout="2s", progress_timeout="2s", handshake_timeout="2s")

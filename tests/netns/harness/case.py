@@ -29,6 +29,7 @@ class SystemTest(unittest.TestCase):
     """A network with a backend, for all tests of a class; everything is undone after the class."""
 
     engine: ClassVar[str] = "auto"
+    alone: ClassVar[bool] = False  # it measures, so nothing else may run meanwhile
     topology: ClassVar[Topology]
     directory: ClassVar[Path]
     authority: ClassVar[Authority]
