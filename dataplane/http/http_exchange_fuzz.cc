@@ -27,6 +27,7 @@ std::shared_ptr<contract::Snapshot> small_snapshot() {
     auto snapshot = World::snapshot({8001, 8002});
     snapshot->limits.head_bytes_max = 2048;
     snapshot->limits.header_count_max = 16;
+    snapshot->routes[0].retries = 0;
     return snapshot;
 }
 
@@ -34,8 +35,17 @@ struct Seen {
     std::string first_line;
     std::multimap<std::string, std::string> fields;
     std::string body;
+    std::multimap<std::string, std::string> trailers;
     friend bool operator==(const Seen&, const Seen&) = default;
 };
+
+// None that software might take for a header of ours.
+void check_trailers(const NaiveMessage& message) {
+    for (const auto& [name, value] : message.trailers)
+        for (const char* forbidden : {"host", "content-length", "transfer-encoding", "cookie",
+                                      "x-forwarded-for", "x_forwarded_for", "authorization"})
+            SLUICE_CHECK(name != forbidden);
+}
 
 // The complete requests that a server got.
 std::vector<Seen> requests_of(const FarEnd& server) {
@@ -48,14 +58,26 @@ std::vector<Seen> requests_of(const FarEnd& server) {
         SLUICE_CHECK(request->count("x-forwarded-for") == 1);
         SLUICE_CHECK(request->value("x-forwarded-for") == "198.51.100.7");
         SLUICE_CHECK(request->count("x-sluice-peer") == 0);
-        SLUICE_CHECK(request->count("upgrade") == 0 && request->count("connection") == 0);
+        const bool upgrade = request->count("upgrade") > 0;
+        if (upgrade) {
+            SLUICE_CHECK(request->value("upgrade") == "websocket");
+            SLUICE_CHECK(request->value("connection") == "Upgrade");
+            SLUICE_CHECK(request->count("transfer-encoding") == 0);
+            SLUICE_CHECK(request->count("content-length") == 0);
+            SLUICE_CHECK(request->first_line.starts_with("GET "));
+        } else if (request->count("connection") > 0) {
+            SLUICE_CHECK(request->value("connection") == "TE" &&
+                         request->value("te") == "trailers");
+        }
+        check_trailers(*request);
         SLUICE_CHECK(request->first_line.ends_with(" HTTP/1.1"));
         // The framing is the body's own.
         auto fields = request->fields;
         if (fields.contains("transfer-encoding"))
             SLUICE_CHECK(request->value("transfer-encoding") == "chunked");
         if (!request->complete) break;
-        requests.push_back({request->first_line, fields, request->body});
+        requests.push_back({request->first_line, fields, request->body, request->trailers});
+        if (upgrade) return requests;  // what follows may be anything
     }
     SLUICE_CHECK(reader.error().empty());
     return requests;
@@ -83,6 +105,8 @@ void check_invariants(const World& world, const std::vector<std::shared_ptr<FarE
             if (answer->first_line.empty()) break;
             SLUICE_CHECK(answer->first_line.starts_with("HTTP/1.1 "));
             SLUICE_CHECK(answer->first_line.size() >= 12);
+            check_trailers(*answer);
+            if (answer->first_line.substr(9, 3) == "101") break;  // what follows may be anything
             if (answer->first_line[9] != '1') ++answers;
         }
         SLUICE_CHECK(reader.error().empty());
@@ -122,6 +146,12 @@ constexpr std::string_view kPhrases[] = {
     "GET / HTTP/1.0\r\nHost: site.test\r\n\r\n",
     "hello",
     "5\r\nhello\r\n",
+    "0\r\nX-Sum: 1\r\nCookie: a\r\nx_forwarded_for:1\r\n\r\n",
+    "PUT / HTTP/1.1\r\nHost: site.test\r\nTE: trailers\r\nTrailer: x-sum\r\n"
+    "Transfer-Encoding: chunked\r\n\r\n",
+    "GET /w HTTP/1.1\r\nHost: site.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+    "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+    "HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n",
     "0\r\n\r\n",
     "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n",
     "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",

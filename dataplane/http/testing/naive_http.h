@@ -14,6 +14,7 @@ struct NaiveMessage {
     std::string first_line;
     std::multimap<std::string, std::string> fields;  // names in lower case
     std::string body;
+    std::multimap<std::string, std::string> trailers;
     bool complete = false;
 
     size_t count(const std::string& name) const { return fields.count(name); }
@@ -46,6 +47,24 @@ class NaiveReader {
         error_ = std::move(what);
         return std::nullopt;
     }
+    bool take_field(const std::string& text, std::multimap<std::string, std::string>& fields) {
+        const size_t colon = text.find(": ");
+        std::string name = text.substr(0, colon);
+        for (char& c : name)
+            c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+        if (colon == std::string::npos || colon == 0 ||
+            name.find_first_of(" \t\r\n") != std::string::npos) {
+            fail("field: " + text);
+            return false;
+        }
+        const std::string value = text.substr(colon + 2);
+        if (value.find_first_of(std::string("\r\n\0", 3)) != std::string::npos) {
+            fail("value: " + value);
+            return false;
+        }
+        fields.emplace(name, value);
+        return true;
+    }
     // What is left, as a message that has not come to its end.
     NaiveMessage cut(NaiveMessage message) {
         at_ = bytes_.size();
@@ -58,18 +77,8 @@ class NaiveReader {
         const size_t head_end = bytes_.find("\r\n\r\n", at_);
         if (head_end == std::string::npos) return cut(message);
         message.first_line = *line();
-        for (std::string text = *line(); !text.empty(); text = *line()) {
-            const size_t colon = text.find(": ");
-            if (colon == std::string::npos || colon == 0) return fail("header: " + text);
-            std::string name = text.substr(0, colon);
-            for (char& c : name)
-                c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
-            if (name.find_first_of(" \t\r\n") != std::string::npos) return fail("name: " + name);
-            const std::string value = text.substr(colon + 2);
-            if (value.find_first_of(std::string("\r\n\0", 3)) != std::string::npos)
-                return fail("value: " + value);
-            message.fields.emplace(name, value);
-        }
+        for (std::string text = *line(); !text.empty(); text = *line())
+            if (!take_field(text, message.fields)) return std::nullopt;
         if (message.count("content-length") + message.count("transfer-encoding") > 1)
             return fail("two framings");
         if (!request && has_no_body(message.first_line, to_head)) {
@@ -110,9 +119,10 @@ class NaiveReader {
             }
             if (digits != size_line->size()) return fail("chunk size: " + *size_line);
             if (size == 0) {
-                const auto last = line();
+                auto last = line();
+                for (; last && !last->empty(); last = line())
+                    if (!take_field(*last, message.trailers)) return std::nullopt;
                 if (!last) return cut(message);
-                if (!last->empty()) return fail("trailer: " + *last);
                 message.complete = true;
                 return message;
             }
