@@ -172,7 +172,10 @@ IoResult Socket::write(std::span<const Bytes> pieces) {
     message.msg_iovlen = count;
     for (;;) {
         // Without MSG_NOSIGNAL a peer that closed would end the process with SIGPIPE.
-        const ssize_t sent = sendmsg(socket_.get(), &message, MSG_NOSIGNAL);
+        // The kernel takes one piece more cheaply by itself than as a list of one.
+        const ssize_t sent =
+            count == 1 ? send(socket_.get(), vectors[0].iov_base, vectors[0].iov_len, MSG_NOSIGNAL)
+                       : sendmsg(socket_.get(), &message, MSG_NOSIGNAL);
         if (sent >= 0) return wrote(static_cast<size_t>(sent));
         if (errno != EINTR) return failed(errno);
     }
