@@ -27,7 +27,7 @@ std::shared_ptr<contract::Snapshot> small_snapshot() {
     auto snapshot = World::snapshot({8001, 8002});
     snapshot->limits.head_bytes_max = 2048;
     snapshot->limits.header_count_max = 16;
-    snapshot->routes[0].retries = 0;
+    snapshot->routes[0].retries = 1;
     return snapshot;
 }
 
@@ -90,6 +90,11 @@ uint64_t requests_believed(const World& world) {
     return sum;
 }
 
+// There the target of HTTP/2's connections has its say: what they answer are frames.
+bool is_http2(std::string_view input) {
+    return input.starts_with("PRI * HTTP/2.0\r\n\r\n");
+}
+
 void check_invariants(const World& world, const std::vector<std::shared_ptr<FarEnd>>& clients,
                       const std::vector<std::string>& sent, uint64_t retired_requests) {
     size_t requests = 0;
@@ -98,7 +103,7 @@ void check_invariants(const World& world, const std::vector<std::shared_ptr<FarE
     SLUICE_CHECK(requests <= requests_believed(world) + retired_requests);
     for (size_t i = 0; i < clients.size(); ++i) {
         // Which answer belongs to HEAD cannot be told from outside.
-        if (sent[i].find("HEAD") != std::string::npos) continue;
+        if (sent[i].find("HEAD") != std::string::npos || is_http2(sent[i])) continue;
         NaiveReader reader(clients[i]->received);
         size_t answers = 0;
         while (const auto answer = reader.next_response(false)) {
@@ -306,6 +311,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
         return 0;
     }
     const std::string_view input = as_text({data + 2, size - 2});
+    if (is_http2(input)) return 0;
     SeededRandom whims(data[1]);
     const Conversation whole = converse(input, {}, input.size() + 1);
     const Conversation pieces = converse(input, {}, size_t{data[1]} + 1);

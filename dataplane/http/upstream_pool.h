@@ -92,6 +92,7 @@ class Server {
 
     // No snapshot that is served names it any more.
     void retire();
+    bool retired() const { return retired_; }
     // By a health check.
     void probed(bool good, std::string_view reason, const contract::HealthCheck& check, Now now);
 
