@@ -41,9 +41,33 @@ std::vector<IpAddress> addresses_in(const ares_addrinfo& result) {
             addresses.push_back(IpAddress::v6(v6->sin6_addr.s6_addr).unmapped());
         }
     }
+    return addresses;
+}
+
+Duration ttl_of(const ares_addrinfo& result) {
+    int ttl = INT32_MAX;
+    for (const ares_addrinfo_node* node = result.nodes; node != nullptr; node = node->ai_next)
+        ttl = std::min(ttl, node->ai_ttl);
+    return std::chrono::seconds(ttl);
+}
+
+bool is_of(const IpAddress& address, int family) {
+    return family == AF_INET ? address.is_v4() : address.is_v6();
+}
+
+// The family that was known and is not found any more; AF_UNSPEC: none.
+int family_gone(const std::vector<IpAddress>& known, const std::vector<IpAddress>& found) {
+    for (const int family : {AF_INET, AF_INET6}) {
+        const auto is_of_it = [family](const IpAddress& each) { return is_of(each, family); };
+        if (std::ranges::any_of(known, is_of_it) && std::ranges::none_of(found, is_of_it))
+            return family;
+    }
+    return AF_UNSPEC;
+}
+
+void sort_out(std::vector<IpAddress>& addresses) {
     std::ranges::sort(addresses);
     addresses.erase(std::ranges::unique(addresses).begin(), addresses.end());
-    return addresses;
 }
 
 std::string text_of(const std::vector<IpAddress>& addresses) {
@@ -110,14 +134,18 @@ void Resolver::look_up(const std::string& name) {
     entry.timer = 0;
     entry.number = next_number_++;
     if (!open_channel()) return failed(name, entry, "the resolver cannot be made");
+    ask(name, entry, AF_UNSPEC);
+}
+
+void Resolver::ask(const std::string& name, const Name& entry, int family) {
     ares_addrinfo_hints hints{};
-    hints.ai_family = AF_UNSPEC;
+    hints.ai_family = family;
     hints.ai_socktype = SOCK_STREAM;  // or each address would come once for each type
     hints.ai_flags = ARES_AI_NOSORT;
     ++open_lookups_;
     // May answer at once, by /etc/hosts.
     ares_getaddrinfo(channel_->handle, name.c_str(), nullptr, &hints, on_answer,
-                     new Lookup{this, name, entry.number});
+                     new Lookup{this, name, entry.number, family});
     set_timer();
 }
 
@@ -133,23 +161,58 @@ void Resolver::take(const Lookup& lookup, int status, const ares_addrinfo* resul
     // Nobody wants it any more, or it is wanted again since.
     if (found == names_.end() || found->second.number != lookup.number) return;
     Name& entry = found->second;
-    entry.number = 0;
+    if (lookup.family != AF_UNSPEC) return take_family(lookup, entry, status, result);
     if (status != ARES_SUCCESS || result == nullptr)
         return failed(lookup.name, entry, ares_strerror(status));
     std::vector<IpAddress> addresses = addresses_in(*result);
     if (addresses.empty()) return failed(lookup.name, entry, "it has no address");
 
-    int ttl = INT32_MAX;
-    for (const ares_addrinfo_node* node = result->nodes; node != nullptr; node = node->ai_next)
-        ttl = std::min(ttl, node->ai_ttl);
-    const Duration pause =
-        std::clamp<Duration>(std::chrono::seconds(ttl), options_.ttl_min, options_.ttl_max);
-    look_up_later(lookup.name, entry, pause);
-    std::vector<IpAddress>& known = book_.addresses[lookup.name];
+    entry.pause = std::clamp<Duration>(ttl_of(*result), options_.ttl_min, options_.ttl_max);
+    if (const int gone = family_gone(book_.addresses[lookup.name], addresses); gone != AF_UNSPEC) {
+        entry.found = std::move(addresses);
+        return ask(lookup.name, entry, gone);
+    }
+    entry.half_since.reset();
+    accept(lookup.name, entry, std::move(addresses));
+}
+
+// The answer, or none, about the family that the answer about both had nothing of.
+void Resolver::take_family(const Lookup& lookup, Name& entry, int status,
+                           const ares_addrinfo* result) {
+    std::vector<IpAddress> addresses = std::exchange(entry.found, {});
+    const bool answered = status == ARES_SUCCESS && result != nullptr;
+    if (answered) {
+        const std::vector<IpAddress> more = addresses_in(*result);
+        addresses.insert(addresses.end(), more.begin(), more.end());
+        entry.pause = std::clamp<Duration>(ttl_of(*result), options_.ttl_min, entry.pause);
+    }
+    if (answered || status == ARES_ENODATA || status == ARES_ENOTFOUND) {
+        entry.half_since.reset();
+        return accept(lookup.name, entry, std::move(addresses));
+    }
+    const Instant now = loop_.now().mono;
+    if (!entry.half_since) {
+        log::warning("only some addresses of the name " + lookup.name + " can be looked up: " +
+                     ares_strerror(status) + "; the others are kept for now");
+        entry.half_since = now + entry.pause;
+    }
+    if (now < *entry.half_since + options_.half_kept) {
+        for (const IpAddress& each : book_.addresses[lookup.name])
+            if (is_of(each, lookup.family)) addresses.push_back(each);
+    }
+    renew_channel_ = true;
+    accept(lookup.name, entry, std::move(addresses));
+}
+
+void Resolver::accept(const std::string& name, Name& entry, std::vector<IpAddress> addresses) {
+    entry.number = 0;
+    sort_out(addresses);
+    look_up_later(name, entry, entry.pause);
+    std::vector<IpAddress>& known = book_.addresses[name];
     if (std::exchange(entry.failures, 0) > 0 && !known.empty())
-        log::info("the name " + lookup.name + " can be looked up again");
+        log::info("the name " + name + " can be looked up again");
     if (known == addresses) return;
-    log::info("the name " + lookup.name + " stands for " + text_of(addresses));
+    log::info("the name " + name + " stands for " + text_of(addresses));
     known = std::move(addresses);
     publish();
 }

@@ -5,6 +5,10 @@
 // /etc/resolv.conf. All A and AAAA addresses of a name are taken. A name that cannot be looked up
 // keeps its last addresses and is tried again, less and less often.
 //
+// A and AAAA are two questions, and the library takes an answer to one of them for the whole. So
+// when the addresses of one family are gone, that family is asked for once more by itself: if there
+// is no answer, what was known of it is kept for a while.
+//
 // Thread: the control loop's; nothing here blocks but the reading of /etc/hosts. Memory: a handful
 // of strings for each name. Failure: a warning when a name's lookups begin to fail, a line when
 // they work again.
@@ -15,8 +19,10 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
+#include <vector>
 
 #include "control/control_loop.h"
 #include "dataplane/base/random.h"
@@ -38,6 +44,10 @@ struct ResolverOptions {
     Duration retry_max = std::chrono::minutes(1);
     // For an answer of each server, twice.
     Duration timeout = std::chrono::seconds(2);
+    // How long addresses of one family are kept, beyond their TTL, while only the other one can be
+    // looked up. As long as the longest TTL that counts: a DNS server that is broken for less is
+    // not noticed, and after more the addresses may be somebody else's.
+    Duration half_kept = std::chrono::minutes(5);
 };
 
 class Resolver {
@@ -57,7 +67,10 @@ class Resolver {
   private:
     struct Channel;
     struct Name {
-        uint64_t number = 0;  // of the lookup that is under way; 0: none
+        uint64_t number = 0;                // of the lookup that is under way; 0: none
+        std::vector<IpAddress> found;       // while the other family is asked for by itself
+        Duration pause{};                   // after that, until the next lookup
+        std::optional<Instant> half_since;  // since when one family cannot be looked up
         uint32_t failures = 0;
         ControlLoop::TimerId timer = 0;
     };
@@ -65,12 +78,16 @@ class Resolver {
         Resolver* resolver;
         std::string name;
         uint64_t number;
+        int family;
     };
 
     bool open_channel();
     void look_up(const std::string& name);
+    void ask(const std::string& name, const Name& entry, int family);
     static void on_answer(void* argument, int status, int timeouts, ares_addrinfo* result);
     void take(const Lookup& lookup, int status, const ares_addrinfo* result);
+    void take_family(const Lookup& lookup, Name& entry, int status, const ares_addrinfo* result);
+    void accept(const std::string& name, Name& entry, std::vector<IpAddress> addresses);
     void failed(const std::string& name, Name& entry, const std::string& why);
     void look_up_later(const std::string& name, Name& entry, Duration pause);
     void on_socket(int descriptor, bool readable, bool writable);

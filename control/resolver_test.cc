@@ -46,6 +46,7 @@ class ScriptedDns {
     std::vector<std::string> v6;
     uint32_t ttl = 0;
     uint8_t failure = 0;  // RCODE; 0: none
+    uint8_t failing = 0;  // the type of the questions that fail; 0: all
     int questions = 0;
 
   private:
@@ -64,12 +65,13 @@ class ScriptedDns {
         end += 5;
         std::string reply(reinterpret_cast<const char*>(query.data()), end);
         const auto& addresses = type == 28 ? v6 : v4;
+        const uint8_t code = failing == 0 || failing == type ? failure : 0;
         reply[2] = static_cast<char>(0x84);
-        reply[3] = static_cast<char>(0x80 | failure);
-        reply[7] = static_cast<char>(failure != 0 ? 0 : addresses.size());
+        reply[3] = static_cast<char>(0x80 | code);
+        reply[7] = static_cast<char>(code != 0 ? 0 : addresses.size());
         reply[8] = reply[9] = reply[10] = reply[11] = 0;
         for (const std::string& text : addresses) {
-            if (failure != 0) break;
+            if (code != 0) break;
             const auto address = IpAddress::parse(text);
             const auto length = static_cast<char>(type == 28 ? 16 : 4);
             reply += {'\xc0', 12, 0, static_cast<char>(type), 0, 1};
@@ -88,7 +90,7 @@ class ScriptedDns {
 };
 
 struct Bench {
-    Bench() {
+    explicit Bench(Duration half_kept = 5min) {
         log::set_level(log::Level::kSilent);
         auto made = ControlLoop::create(clock);
         REQUIRE(made);
@@ -98,6 +100,7 @@ struct Bench {
         options.servers = dns->place();
         options.ttl_min = options.retry_min = 20ms;
         options.retry_max = 40ms;
+        options.half_kept = half_kept;
         resolver.emplace(*loop, random, options, [this](auto next) {
             book = std::move(next);
             ++changes;
@@ -168,6 +171,55 @@ TEST_CASE("a name stands for all of its addresses, and for others when they chan
         CHECK(bench.addresses().empty());
         CHECK_FALSE(bench.addresses("other.test").empty());
     }
+}
+
+TEST_CASE("addresses of one family are kept while it cannot be looked up") {
+    Bench bench;
+    bench.dns->v4 = {"192.0.2.1"};
+    bench.dns->v6 = {"2001:db8::1"};
+    bench.resolver->follow({"app.test"});
+    REQUIRE(bench.await([&] { return bench.changes == 1; }));
+    CHECK(bench.addresses() == "2001:db8::1 192.0.2.1 ");
+    bench.dns->failure = 2;  // SERVFAIL
+
+    SECTION("the other family is followed") {
+        bench.dns->failing = 28;
+        bench.dns->v4 = {"192.0.2.2"};
+        REQUIRE(bench.await([&] { return bench.changes == 2; }));
+        CHECK(bench.addresses() == "2001:db8::1 192.0.2.2 ");
+        bench.dns->failure = 0;
+        bench.dns->v6 = {"2001:db8::2"};
+        REQUIRE(bench.await([&] { return bench.changes == 3; }));
+        CHECK(bench.addresses() == "2001:db8::2 192.0.2.2 ");
+    }
+    SECTION("and the other way round") {
+        bench.dns->failing = 1;
+        bench.dns->v6 = {"2001:db8::2"};
+        REQUIRE(bench.await([&] { return bench.changes == 2; }));
+        CHECK(bench.addresses() == "2001:db8::2 192.0.2.1 ");
+    }
+    SECTION("none is an answer, too") {
+        bench.dns->failing = 28;
+        const int asked = bench.dns->questions;
+        REQUIRE(bench.await([&] { return bench.dns->questions >= asked + 8; }));
+        CHECK(bench.changes == 1);
+        bench.dns->failure = 0;
+        bench.dns->v6.clear();
+        REQUIRE(bench.await([&] { return bench.changes == 2; }));
+        CHECK(bench.addresses() == "192.0.2.1 ");
+    }
+}
+
+TEST_CASE("not for ever") {
+    Bench bench(100ms);
+    bench.dns->v4 = {"192.0.2.1"};
+    bench.dns->v6 = {"2001:db8::1"};
+    bench.resolver->follow({"app.test"});
+    REQUIRE(bench.await([&] { return bench.changes == 1; }));
+    bench.dns->failure = 2;
+    bench.dns->failing = 28;
+    REQUIRE(bench.await([&] { return bench.changes == 2; }));
+    CHECK(bench.addresses() == "192.0.2.1 ");
 }
 
 TEST_CASE("a TTL is waited for") {
