@@ -286,7 +286,6 @@ redirect_to_https = 70000
 )",
      R"(f:8:1: a listener speaks TLS and needs a certificate; add [[certificates]]
 f:12:21: "redirect_to_https" needs protocol = "http"; with https there is nothing to redirect to
-f:13:1: not yet: "proxy_protocol_from" (the PROXY protocol) is not built into this version; remove it
 f:13:24: "scope" is "tunnel", and a connection with a PROXY header never counts as one from the tunnel; remove one of them
 f:17:12: "protocol" is "h2c"; it must be one of "https", "http"
 f:18:21: "redirect_to_https" is 70000; it must be from 1 to 65535

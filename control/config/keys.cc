@@ -41,7 +41,7 @@ constexpr auto kKeys = std::to_array<Key>({
     {"listeners.scope", Kind::kText},
     {"listeners.protocol", Kind::kText},
     {"listeners.redirect_to_https", Kind::kBooleanOrInteger},
-    {"listeners.proxy_protocol_from", Kind::kTexts, "the PROXY protocol"},
+    {"listeners.proxy_protocol_from", Kind::kTexts},
 
     {"tls", Kind::kTable},
     {"tls.min_version", Kind::kText},

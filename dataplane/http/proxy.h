@@ -29,7 +29,8 @@
 
 namespace sluice::http {
 
-// What is known of a client connection from how it was accepted; never from bytes that it sent.
+// What is known of a client connection from how it was accepted, or from a load balancer that the
+// configuration names; never from bytes that a client sent.
 struct ClientFacts {
     Endpoint remote;
     Endpoint local;

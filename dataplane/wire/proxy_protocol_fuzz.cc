@@ -87,7 +87,8 @@ ProxyHeader naive_text(const std::string& input) {
     const std::string visible = line.substr(0, std::min(end, line.size()));
     for (size_t i = 0; i < visible.size(); ++i) {
         // A last CR may be the first half of the end.
-        const bool may_end = visible[i] == '\r' && i + 1 == visible.size() && i <= 105;
+        const bool may_end =
+            end == std::string::npos && visible[i] == '\r' && i + 1 == visible.size() && i <= 105;
         if ((visible[i] < ' ' || visible[i] > '~') && !may_end) return kBad;
     }
     if (end == std::string::npos) {

@@ -63,22 +63,20 @@ class Front::Listener {
         void on_accept(io::Accepted accepted) override {
             front.accepted_.add();
             const bool encrypted = config.protocol == contract::ListenerProtocol::kHttps;
-            const bool peer = through_tunnel && front.came_from_a_peer(accepted.remote.address);
-            std::shared_ptr<const CountTable::Place> place;
-            // Peers have proved who they are, and one that floods is known by its name. Behind a
-            // proxy of the operator's all its clients would count as one.
-            if (!peer && !is_proxy(accepted.remote.address) &&
-                !front.admit(accepted.remote.address, encrypted, place))
+            http::ClientFacts facts{.remote = accepted.remote,
+                                    .local = accepted.local,
+                                    .encrypted = encrypted,
+                                    .redirect_to_https = config.redirect_to_https};
+            // Not a peer's, also if it comes from one: who its client is others say.
+            if (is_proxy(accepted.remote.address))
+                return front.await_introduction(std::move(accepted.stream), facts);
+            facts.through_tunnel =
+                through_tunnel && front.came_from_a_peer(accepted.remote.address);
+            // Peers have proved who they are, and one that floods is known by its name.
+            if (!facts.through_tunnel &&
+                !front.admit(accepted.remote.address, encrypted, facts.place))
                 return;
-            const http::ClientFacts facts{.remote = accepted.remote,
-                                          .local = accepted.local,
-                                          .encrypted = encrypted,
-                                          .through_tunnel = peer,
-                                          .redirect_to_https = config.redirect_to_https,
-                                          .place = std::move(place)};
-            auto stream = encrypted ? front.contexts_.accept(std::move(accepted.stream))
-                                    : std::move(accepted.stream);
-            front.proxy_.accept(std::move(stream), facts, front.engine_.now());
+            front.serve(std::move(accepted.stream), facts);
         }
 
         bool is_proxy(const IpAddress& remote) const {
@@ -124,7 +122,8 @@ Front::Front(io::Engine& engine, Random& random, TimerWheel& timers, DropCounter
     : engine_(engine),
       drops_(drops),
       contexts_(drops_),
-      proxy_(*this, peers_, random, timers, drops_) {
+      proxy_(*this, peers_, random, timers, drops_),
+      introductions_(timers, drops_, *this) {
     const io::KernelTlsAbility& ability = io::kernel_tls_ability();
     contexts_.set_kernel_tls(ability.transmit, ability.new_keys);
     contexts_.offer_http2(true);
@@ -147,6 +146,8 @@ std::string Front::apply(std::shared_ptr<const contract::Snapshot> snapshot,
     }
     connections_per_client_ = snapshot->limits.connections_per_client;
     handshakes_per_client_ = snapshot->limits.handshakes_per_client;
+    connections_max_ = snapshot->limits.connections_max;
+    handshake_timeout_ = snapshot->limits.handshake_timeout;
     proxy_.apply(snapshot, now);
     return append(std::move(errors), open_listeners(*snapshot));
 }
@@ -171,6 +172,26 @@ bool Front::admit(const IpAddress& remote, bool handshake,
         return true;
     drops_.add(DropReason::kSourceHandshakeLimit);
     return false;
+}
+
+void Front::await_introduction(std::unique_ptr<ByteStream> stream, const http::ClientFacts& facts) {
+    if (connections_open() >= connections_max_) {
+        drops_.add(DropReason::kConnectionLimit);
+        return;
+    }
+    introductions_.begin(std::move(stream), facts, engine_.now().mono + handshake_timeout_);
+}
+
+void Front::on_introduced(std::unique_ptr<ByteStream> stream, http::ClientFacts facts,
+                          bool for_client) {
+    // Its clients are limited each for itself; for them all the load balancer would be one source.
+    if (for_client && !admit(facts.remote.address, facts.encrypted, facts.place)) return;
+    serve(std::move(stream), facts);
+}
+
+void Front::serve(std::unique_ptr<ByteStream> stream, const http::ClientFacts& facts) {
+    if (facts.encrypted) stream = contexts_.accept(std::move(stream));
+    proxy_.accept(std::move(stream), facts, engine_.now());
 }
 
 bool Front::came_from_a_peer(const IpAddress& remote) {
@@ -207,6 +228,7 @@ std::string Front::open_listeners(const contract::Snapshot& snapshot) {
 
 void Front::drain(Now now) {
     listeners_.clear();
+    introductions_.close_all();
     proxy_.drain(now);
 }
 
@@ -224,7 +246,7 @@ std::unique_ptr<ByteStream> Front::connect(const contract::ServerConfig& to,
 }
 
 void Front::report(contract::WorkerReport& report) const {
-    report.connections_open = proxy_.connections_open();
+    report.connections_open = connections_open();
     report.connections_accepted = accepted_.value();
     contexts_.report(report);
     proxy_.report(report);

@@ -30,6 +30,7 @@
 #include "dataplane/tls/client_contexts.h"
 #include "dataplane/tls/contexts.h"
 #include "dataplane/wireguard/peer_directory.h"
+#include "dataplane/worker/introductions.h"
 
 namespace sluice::worker {
 
@@ -46,7 +47,7 @@ class SnapshotPeers final : public http::PeerDirectory {
     std::shared_ptr<const wireguard::PeerDirectory> directory_;
 };
 
-class Front final : public http::Connector {
+class Front final : public http::Connector, private Introductions::Host {
   public:
     // References outlive the front.
     Front(io::Engine& engine, Random& random, TimerWheel& timers, DropCounters& drops);
@@ -73,7 +74,7 @@ class Front final : public http::Connector {
 
     // Closes the listeners and lets requests in progress end.
     void drain(Now now);
-    bool idle() const { return proxy_.connections_open() == 0; }
+    bool idle() const { return connections_open() == 0; }
 
     void set_now(Now now) {
         contexts_.set_now(now);
@@ -92,6 +93,13 @@ class Front final : public http::Connector {
   private:
     class Listener;
 
+    void on_introduced(std::unique_ptr<ByteStream> stream, http::ClientFacts facts,
+                       bool for_client) override;
+    // Awaits the header of the PROXY protocol before anything else.
+    void await_introduction(std::unique_ptr<ByteStream> stream, const http::ClientFacts& facts);
+    // `stream` begins with TLS, or with HTTP.
+    void serve(std::unique_ptr<ByteStream> stream, const http::ClientFacts& facts);
+    size_t connections_open() const { return proxy_.connections_open() + introductions_.waiting(); }
     contract::OffloadReport kernel_tls_report() const;
     std::string open_listeners(const contract::Snapshot& snapshot);
     // Counts a connection against its source's limits, for as long as `place` lives; false: it is
@@ -107,6 +115,7 @@ class Front final : public http::Connector {
     tls::ClientContexts client_contexts_;
     SnapshotPeers peers_;
     http::Proxy proxy_;
+    Introductions introductions_;
     std::vector<std::unique_ptr<Listener>> listeners_;
     // Set with the first snapshot that has a tunnel.
     std::optional<io::HostAddresses> host_;
@@ -114,6 +123,8 @@ class Front final : public http::Connector {
     SourceLimits* limits_ = nullptr;
     uint32_t connections_per_client_ = 0;  // 0: no limit
     uint32_t handshakes_per_client_ = 0;
+    uint32_t connections_max_ = 0;  // none before the first snapshot
+    Duration handshake_timeout_{};
 };
 
 }  // namespace sluice::worker

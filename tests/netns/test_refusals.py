@@ -82,8 +82,8 @@ class Refusals(SystemTest):
         self.assert_refused("nmae", "everybody", "short|public_key")
 
     def test_what_is_not_built_yet_is_refused(self) -> None:
-        self.node.document["listeners"][0]["proxy_protocol_from"] = ["10.0.0.0/8"]
-        self.assert_refused("not yet", at="proxy_protocol_from")
+        self.node.document["io"]["packet"] = "dpdk"
+        self.assert_refused("not yet", at='"dpdk"')
 
     def test_client_certificates_without_a_ca(self) -> None:
         self.node.document["routes"][0]["auth"] = "mtls-strict"
