@@ -69,6 +69,7 @@ class Http2Client:
         self._decoder = hpack.Decoder()
         self.streams: dict[int, Stream] = {}
         self.goaway: int | None = None
+        self.last_streams: list[int] = []  # of the GOAWAYs that came
         self.closed = False
         self.pings: list[bytes] = []
         self.settings: dict[int, int] = {}
@@ -125,8 +126,11 @@ class Http2Client:
             self.stream(number).reset = int.from_bytes(payload, "big")
         elif kind == GOAWAY:
             self.goaway = int.from_bytes(payload[4:8], "big")
+            self.last_streams.append(int.from_bytes(payload[:4], "big"))
         elif kind == PING and flags & ACK:
             self.pings.append(payload)
+        elif kind == PING:
+            self.send(frame(PING, ACK, 0, payload))
         elif kind == SETTINGS and not flags & ACK:
             for at in range(0, len(payload), 6):
                 key, value = struct.unpack_from(">HI", payload, at)
