@@ -46,8 +46,10 @@ std::optional<uint32_t> Backend::pick(Tier tier, std::span<const std::shared_ptr
     using Standing = ServerHealth::Standing;
     const auto weight = [&](uint32_t index) -> uint64_t {
         const Server& server = *servers[index];
-        // A request that began before a reload must not be tried on what the reload removed.
-        if (server.retired() || server.config().weight == 0) return 0;
+        if (server.config().weight == 0) return 0;
+        // A request that began before a reload gets its first try where it was meant to go, so that
+        // a reload fails nobody; what the reload removed is no second choice.
+        if (!tried.empty() && server.retired()) return 0;
         // A page of the node itself is no substitute for an application that does not answer.
         if (!tried.empty() && server.config().kind == contract::ServerKind::kWelcome) return 0;
         if (std::ranges::find(tried, servers[index]) != tried.end()) return 0;
@@ -70,9 +72,8 @@ std::shared_ptr<Server> Backend::sticky_server(std::string_view token, Now now) 
     for (const auto& server : servers) {
         if (server->sticky_token() != token) continue;
         const Standing standing = server->health().standing(now);
-        const bool well = !server->retired() && server->config().weight > 0 &&
-                          !server->avoided(now) && standing != Standing::kUnhealthy &&
-                          standing != Standing::kEjected;
+        const bool well = server->config().weight > 0 && !server->avoided(now) &&
+                          standing != Standing::kUnhealthy && standing != Standing::kEjected;
         return well ? server : nullptr;
     }
     return nullptr;

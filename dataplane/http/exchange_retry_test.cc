@@ -182,6 +182,23 @@ TEST_CASE("a body that is gone from the buffer cannot be sent again") {
     CHECK(tries.world.servers.size() == 1);
 }
 
+TEST_CASE("a server that a reload has removed gets no second try") {
+    for (const bool removed : {false, true}) {
+        INFO(removed);
+        Tries tries(1);
+        tries.world.send(tries.client, kGet);
+        REQUIRE(tries.world.attempts.size() == 1);
+        const uint16_t asked = tries.world.attempts[0];
+        auto next = World::snapshot(removed ? std::vector<uint16_t>{asked}
+                                            : std::vector<uint16_t>{8001, 8002});
+        next->routes[0].retries = 1;
+        tries.world.apply(next);
+        tries.world.send(tries.world.servers.at(0), kBusy);
+        CHECK(tries.world.attempts.size() == (removed ? 1 : 2));
+        CHECK((tries.client->take() == kBusy) == removed);
+    }
+}
+
 TEST_CASE("an interim response binds the request to its server") {
     Tries tries(1);
     tries.world.send(tries.client, kGet);
