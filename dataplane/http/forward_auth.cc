@@ -92,6 +92,8 @@ std::optional<ForwardAuth::Refusal> ForwardAuth::ask(const wire::Http1RequestHea
     if (body.kind == BodyKind::kLength && wanted > std::min<uint64_t>(*config_.forward_body, room))
         return Refusal{413, "the body is larger than the auth service takes"};
     body_wanted_ = std::min<uint64_t>(wanted, room);
+    meaningless_body_ =
+        !config_.preserve_method || head.method == "GET" || to_head_ || head.method == "DELETE";
     phase_ = Phase::kBody;
     deadline_ = core_.now.mono + site_->snapshot->limits.progress_timeout;
     return std::nullopt;
@@ -186,6 +188,15 @@ bool ForwardAuth::pick_server() {
     return picked_ != nullptr;
 }
 
+// One that has said something unasked would answer this question with it, and who passes must not
+// depend on that.
+std::unique_ptr<ServerConnection> ForwardAuth::take_idle() {
+    for (;;) {
+        auto connection = picked_->take_idle();
+        if (connection == nullptr || connection->is_silent()) return connection;
+    }
+}
+
 void ForwardAuth::connect(bool fresh) {
     server_.reset();
     sent_ = 0;
@@ -194,7 +205,7 @@ void ForwardAuth::connect(bool fresh) {
     while (fresh || pick_server()) {
         trying_ = true;
         picked_->request_began();
-        if (!fresh) server_ = picked_->take_idle();
+        if (!fresh) server_ = take_idle();
         if (server_ == nullptr) {
             if (auto stream = core_.upstream.open(*picked_))
                 server_ = std::make_unique<ServerConnection>(*picked_, std::move(stream));
@@ -314,6 +325,11 @@ void ForwardAuth::take_head(Bytes bytes) {
         }
         status_ = response->status;
         framing_ = *framing;
+        // One that answers before it has the whole question may never read the rest, and one that
+        // got a body with a method that gives it no meaning (RFC 9110 section 9.3.1) may not know
+        // that it is one. Either would take the client's bytes for the next question, and its
+        // answer would let somebody else pass.
+        if (sent_ < question_.size() || meaningless_body_) framing_.reusable = false;
         judge(*response, bytes);
         looked_at_ = bytes.size();
         decoder_ = {};

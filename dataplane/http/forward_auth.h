@@ -94,6 +94,7 @@ class ForwardAuth final : public Inquiry, public StreamHandler {
     void complete_question(bool has_body);
     void connect(bool fresh);
     bool pick_server();
+    std::unique_ptr<ServerConnection> take_idle();
     bool send(size_t& budget);
     bool receive(size_t& budget);
     void take_head(Bytes head);
@@ -135,6 +136,7 @@ class ForwardAuth final : public Inquiry, public StreamHandler {
     uint8_t tries_ = 0;
     Phase phase_ = Phase::kHead;
     bool to_head_ = false;
+    bool meaningless_body_ = false;  // the question's method may have none
     bool repeated_ = false;
     bool trying_ = false;
     bool readable_ = false;
