@@ -129,6 +129,10 @@ class ByteStream {
     // After kError: why, in words for the operator. Empty: nothing is known but that it broke.
     virtual std::string_view failure() const { return {}; }
 
+    // After kError: the other end has said that nothing of what was written had any effect, so that
+    // all of it may be sent to somebody else, whatever it asks for.
+    virtual bool unprocessed() const { return false; }
+
     virtual const TlsFacts* tls_facts() const { return nullptr; }
     // Null: none was shown.
     virtual ClientCertificate* client_certificate() { return nullptr; }

@@ -129,6 +129,7 @@ class Exchange final : public StreamHandler {
     void repeat();
     // By what the client asked the server's connection is good for nothing else afterwards.
     bool wastes_server() const { return wants_websocket_ || odd_body_; }
+    bool send_elsewhere();
     bool may_retry() const;
     bool retry(uint16_t status);
     bool retry_after(uint16_t status, const ResponseFraming& framing, size_t head_size);
@@ -205,6 +206,7 @@ class Exchange final : public StreamHandler {
     uint8_t tried_count_ = 0;
     uint8_t unreached_ = 0;
     uint32_t retried_ = 0;
+    uint8_t refused_ = 0;  // tries that the server did nothing about
     uint8_t interim_count_ = 0;
     Upload upload_ = Upload::kGoing;
     Download download_ = Download::kAwaiting;

@@ -72,7 +72,10 @@ void Exchange::leave_head() {
     if (head_size_ == 0) return;
     client_.upload().skip_raw(head_size_);
     client_.upload().begin_body(request_body_, request_body_.kind == BodyKind::kChunked);
-    if (idempotent_) client_.upload().keep_body();
+    // Servers of HTTP/2 may say that they did nothing of it, and then its method does not matter.
+    const bool may_be_refused =
+        picked_ != nullptr && picked_->protocol() == contract::UpstreamProtocol::kHttp2;
+    if (idempotent_ || may_be_refused) client_.upload().keep_body();
     head_size_ = 0;
 }
 

@@ -11,6 +11,9 @@ namespace {
 // When so many servers cannot be reached, waiting for more of them costs the client more than it
 // may gain.
 constexpr uint8_t kUnreachedMax = 3;
+// A request that was refused as often as this is one too many for the servers, not for one of their
+// connections.
+constexpr uint8_t kRefusedMax = 3;
 
 }  // namespace
 
@@ -75,6 +78,29 @@ void Exchange::repeat() {
     connect(true);
 }
 
+// The server has said that it did nothing of the request: another one is asked, or the same over
+// another connection.
+bool Exchange::send_elsewhere() {
+    if (!server_->stream().unprocessed() || !down_.raw().empty() || interim_count_ > 0 ||
+        !client_.upload().can_rewind() || ++refused_ >= kRefusedMax)
+        return false;
+    std::shared_ptr<Server> other;
+    if (tried_count_ < tried_.size()) {
+        tried_[tried_count_] = picked_;
+        other = backend_->pick(std::span(tried_).first(tried_count_ + 1), core_.now);
+    }
+    if (other == nullptr && picked_->retired()) return false;
+    end_server();
+    if (other != nullptr) {
+        ++tried_count_;
+        picked_ = std::move(other);
+    }
+    scanner_.reset();
+    client_.upload().rewind();
+    connect(false);
+    return true;
+}
+
 // Something that another server may do better, if the request can be sent to it as a whole.
 bool Exchange::may_retry() const {
     return route_ != nullptr && retried_ < route_->retries && idempotent_ && interim_count_ == 0 &&
@@ -112,6 +138,7 @@ bool Exchange::retry_after(uint16_t status, const ResponseFraming& framing, size
 
 // The connection broke or ended before a response's head was complete.
 void Exchange::server_failed() {
+    if (send_elsewhere()) return;
     if (!connected_) {
         if (!next_server()) return give_up(502, "no server could be reached");
         client_.upload().rewind_head();
@@ -121,7 +148,8 @@ void Exchange::server_failed() {
     end_try(RequestOutcome::kBroke);
     server_reusable_ = false;
     if (may_retry() && retry(0)) return;
-    give_up(502, "the server ended the connection without an answer");
+    give_up(502, refused_ > 0 ? "the server refuses the request"
+                              : "the server ended the connection without an answer");
 }
 
 void Exchange::server_misbehaved() {

@@ -43,6 +43,7 @@ class Http2Stream final : public ByteStream {
     // The session sees to it that what it took is sent, and outlives the stream.
     bool flush() override { return true; }
     void shutdown_write() override;
+    bool unprocessed() const override { return unprocessed_ && cut_; }
     const TlsFacts* tls_facts() const override;
     ClientCertificate* client_certificate() override;
 
@@ -64,6 +65,8 @@ class Http2Stream final : public ByteStream {
     void keep_input();
     // The stream is over before its time: reads and writes fail from now on.
     void cut() { cut_ = true; }
+    // The same, and the peer has done nothing of what it was asked (RFC 9113 section 8.7).
+    void cut_unprocessed() { cut_ = unprocessed_ = true; }
     // What has come to its end can still be read.
     void lose_session();
     size_t unread() const { return buffered(); }
@@ -144,6 +147,7 @@ class Http2Stream final : public ByteStream {
     std::string trailers_;
     bool input_ended_ = false;
     bool cut_ = false;
+    bool unprocessed_ = false;
     bool failed_ = false;  // what was written makes no sense
 
     // What goes.

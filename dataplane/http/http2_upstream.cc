@@ -35,9 +35,18 @@ bool same_place(const contract::ServerConfig& a, const contract::ServerConfig& b
 
 std::unique_ptr<ByteStream> Http2Upstream::open(Core& core, Server& server) {
     Http2Upstream* found = nullptr;
+    Http2Upstream* refusing = nullptr;
+    size_t refusing_count = 0;
     for (const auto& each : core.http2.upstreams) {
-        if (each->takes_requests_for(server)) found = each.get();
+        if (!each->takes_requests_for(server)) continue;
+        if (each->refuses(core.now)) {
+            refusing = each.get();
+            ++refusing_count;
+        } else {
+            found = each.get();
+        }
     }
+    if (found == nullptr && refusing_count > 1) found = refusing;
     if (found == nullptr) {
         auto below = core.upstream.connect(server);
         if (below == nullptr) return nullptr;
@@ -74,6 +83,9 @@ Http2Upstream::~Http2Upstream() {
     while (streams_ != nullptr) {
         Http2Stream& stream = *streams_;
         unlink(stream);
+        // Of one without a number nothing was sent. Without a connection that is not said: then the
+        // server is not there.
+        if (established_ && stream.id() <= 0) stream.cut_unprocessed();
         stream.lose_session();
         if (stream.handler() != nullptr) stream.handler()->on_stream_ready();
     }
@@ -380,12 +392,19 @@ int Http2Upstream::on_data(nghttp2_session* session, uint8_t, int32_t id, const 
     return 0;
 }
 
-int Http2Upstream::on_stream_close(nghttp2_session*, int32_t id, uint32_t, void* self) {
+// libnghttp2 closes streams above the last one of a GOAWAY as refused ones.
+int Http2Upstream::on_stream_close(nghttp2_session*, int32_t id, uint32_t error, void* self) {
     auto& upstream = *static_cast<Http2Upstream*>(self);
+    const bool refused = error == NGHTTP2_REFUSED_STREAM;
+    if (refused) upstream.refuses_until_ = upstream.core_.now.mono + kRefusing;
     Http2Stream* const stream = upstream.stream_at(id);
     if (stream == nullptr) return 0;
     stream->closed = true;
-    if (!stream->input_ended()) stream->cut();
+    if (refused) {
+        stream->cut_unprocessed();
+    } else if (!stream->input_ended()) {
+        stream->cut();
+    }
     upstream.post(*stream);
     return 0;
 }

@@ -42,6 +42,11 @@ class Http2Upstream final : public Http2Session {
     // a connection whose other end has lost its power. Shorter costs packets, longer costs
     // requests.
     static constexpr Duration kSilence = std::chrono::seconds(10);
+    // After it has refused a stream, requests go to another connection for so long, if there is one
+    // or it is the first that refuses: a server that refuses because it has too much to do must not
+    // get a connection for each request. Shorter, and the same request comes back to it; longer,
+    // and a connection that is good again is not used.
+    static constexpr Duration kRefusing = std::chrono::seconds(1);
 
   private:
     static int on_begin_headers(nghttp2_session*, const nghttp2_frame* frame, void* self);
@@ -58,6 +63,7 @@ class Http2Upstream final : public Http2Session {
 
     void on_timer(Now now) override;
     bool takes_requests_for(const Server& server) const;
+    bool refuses(Now now) const { return now.mono < refuses_until_; }
     void run();
     void receive();
     void deliver();
@@ -75,6 +81,7 @@ class Http2Upstream final : public Http2Session {
     bool established_ = false;  // it took something
     bool leaving_ = false;      // it takes no new requests
     bool asked_ = false;        // whether it is still there
+    Instant refuses_until_ = Instant::min();
     Instant heard_at_;
     Instant idle_since_;
 };

@@ -231,6 +231,111 @@ TEST_CASE("servers that fail", "[http2]") {
     }
 }
 
+const std::string kPost = "POST / HTTP/1.1\r\nHost: site.test\r\nContent-Length: 4\r\n\r\nbody";
+
+TEST_CASE("a request that the server did nothing about is asked again", "[http2]") {
+    World world;
+    world.apply(snapshot());
+    const auto client = world.client();
+    SECTION("refused") {
+        world.send(client, kPost);
+        Http2Server server(world, world.servers.at(0));
+        REQUIRE(server.requests[1].ended);
+        server.reset(1, NGHTTP2_REFUSED_STREAM);
+    }
+    SECTION("above the last stream of a GOAWAY") {
+        world.send(client, kPost);
+        Http2Server server(world, world.servers.at(0));
+        server.go_away(0);
+        CHECK(world.servers[0]->gone);
+    }
+    SECTION("before all of its body came") {
+        world.send(client, kPost.substr(0, kPost.size() - 2));
+        Http2Server server(world, world.servers.at(0));
+        server.reset(1, NGHTTP2_REFUSED_STREAM);
+        world.send(client, "dy");
+    }
+    REQUIRE(world.servers.size() == 2);
+    CHECK(client->received.empty());
+    Http2Server other(world, world.servers[1]);
+    CHECK(other.requests[1].value(":method") == "POST");
+    CHECK(other.requests[1].body == "body");
+    CHECK(other.requests[1].ended);
+    other.head(1, kOk, true);
+    CHECK(client->received.starts_with("HTTP/1.1 200 "));
+}
+
+TEST_CASE("another server is asked first, with a body in chunks", "[http2]") {
+    World world;
+    world.apply(snapshot({8001, 8002}));
+    const auto client = world.client();
+    world.send(client,
+               "POST / HTTP/1.1\r\nHost: site.test\r\nTransfer-Encoding: chunked\r\n\r\n"
+               "2\r\nbo\r\n2\r\ndy\r\n0\r\n\r\n");
+    Http2Server server(world, world.servers.at(0));
+    server.reset(1, NGHTTP2_REFUSED_STREAM);
+    REQUIRE(world.servers.size() == 2);
+    CHECK(world.attempts.at(0) != world.attempts.at(1));
+    Http2Server other(world, world.servers[1]);
+    CHECK(other.requests[1].body == "body");
+    CHECK(other.requests[1].ended);
+    other.head(1, kOk, true);
+    CHECK(client->received.starts_with("HTTP/1.1 200 "));
+}
+
+TEST_CASE("a request is not asked again for ever, or when a part of it is gone", "[http2]") {
+    World world;
+    world.apply(snapshot());
+    const auto client = world.client();
+    SECTION("each connection refuses") {
+        world.send(client, kGet);
+        for (size_t i = 0; i < 2; ++i) {
+            Http2Server server(world, world.servers.at(i));
+            server.reset(1, NGHTTP2_REFUSED_STREAM);
+        }
+        // The third try went to the connection that refused last: there are two at most.
+        REQUIRE(world.servers.size() == 2);
+        CHECK(client->received.empty());
+        world.send(world.servers[1], std::string("\0\0\4\3\0\0\0\0\3\0\0\0\7", 13));
+    }
+    SECTION("its body does not fit a buffer") {
+        world.send(client, "POST / HTTP/1.1\r\nHost: site.test\r\nContent-Length: 1000000\r\n\r\n" +
+                               std::string(50'000, 'x'));
+        Http2Server server(world, world.servers.at(0));
+        world.send(client, std::string(10'000, 'x'));
+        server.pump();
+        CHECK(server.requests[1].body.size() == 60'000);
+        server.reset(1, NGHTTP2_REFUSED_STREAM);
+        CHECK(world.servers.size() == 1);
+    }
+    SECTION("another error says nothing of what was done") {
+        world.send(client, kGet);
+        Http2Server server(world, world.servers.at(0));
+        server.reset(1, NGHTTP2_CANCEL);
+        CHECK(world.servers.size() == 1);
+    }
+    CHECK(client->received.starts_with("HTTP/1.1 502 "));
+}
+
+TEST_CASE("a connection that refused is used again after a while", "[http2]") {
+    World world;
+    world.apply(snapshot());
+    const auto client = world.client();
+    const auto second = world.client();
+    world.send(client, kGet);
+    Http2Server server(world, world.servers.at(0));
+    server.reset(1, NGHTTP2_REFUSED_STREAM);
+    Http2Server other(world, world.servers.at(1));
+    other.go_away(1);
+    other.head(1, kOk, true);
+    CHECK(client->received.starts_with("HTTP/1.1 200 "));
+    world.pass(Http2Upstream::kRefusing);
+    world.send(second, kGet);
+    server.pump();
+    CHECK(world.servers.size() == 2);
+    CHECK(server.requests[3].ended);
+}
+
 TEST_CASE("a client that leaves cancels its request alone", "[http2]") {
     World world;
     world.apply(snapshot());
