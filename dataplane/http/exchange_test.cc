@@ -39,6 +39,7 @@ TEST_CASE("a GET is relayed and answered") {
           "Host: site.test\r\n"
           "Accept: */*\r\n"
           "X-Forwarded-For: 198.51.100.7\r\n"
+          "X-Real-Ip: 198.51.100.7\r\n"
           "X-Forwarded-Proto: https\r\n"
           "X-Forwarded-Host: site.test\r\n"
           "X-Forwarded-Port: 443\r\n"

@@ -85,6 +85,7 @@ TEST_CASE("the service is asked what Traefik asks") {
           "Authorization: Bearer x\r\n"
           "Proxy-Authorization: Basic p\r\n"
           "X-Forwarded-For: 198.51.100.7\r\n"
+          "X-Real-Ip: 198.51.100.7\r\n"
           "X-Forwarded-Proto: https\r\n"
           "X-Forwarded-Host: site.test\r\n"
           "X-Forwarded-Port: 443\r\n"

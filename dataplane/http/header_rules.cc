@@ -46,6 +46,7 @@ class NamedByConnection {
 void write_origin(std::string_view client_address, bool encrypted, const Authority& authority,
                   wire::Http1HeadWriter& writer) {
     writer.field("X-Forwarded-For", client_address);
+    writer.field("X-Real-Ip", client_address);
     writer.field("X-Forwarded-Proto", encrypted ? "https" : "http");
     writer.field("X-Forwarded-Host", authority.text);
     const uint16_t usual = encrypted ? 443 : 80;

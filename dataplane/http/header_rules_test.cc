@@ -25,7 +25,7 @@ std::string forwarded(const std::string& fields, ForwardedRequest request = {}) 
     const std::string text(as_text({into.data(), writer.size()}));
     const std::string begin = "GET / HTTP/1.1\r\nHost: host.test\r\n";
     const std::string end =
-        "X-Forwarded-For: 198.51.100.7\r\nX-Forwarded-Proto: https\r\n"
+        "X-Forwarded-For: 198.51.100.7\r\nX-Real-Ip: 198.51.100.7\r\nX-Forwarded-Proto: https\r\n"
         "X-Forwarded-Host: host.test\r\nX-Forwarded-Port: 443\r\n\r\n";
     REQUIRE(text.starts_with(begin));
     REQUIRE(text.ends_with(end));
@@ -115,7 +115,8 @@ TEST_CASE("what we say of a request") {
                   writer);
     CHECK(as_text({into.data(), writer.size()}) ==
           "PUT /y?z HTTP/1.1\r\nHost: host.test:8443\r\nTransfer-Encoding: chunked\r\n"
-          "Expect: 100-continue\r\nX-Forwarded-For: 2001:db8::7\r\nX-Forwarded-Proto: http\r\n"
+          "Expect: 100-continue\r\nX-Forwarded-For: 2001:db8::7\r\nX-Real-Ip: 2001:db8::7\r\n"
+          "X-Forwarded-Proto: http\r\n"
           "X-Forwarded-Host: host.test:8443\r\nX-Forwarded-Port: 8443\r\nX-Sluice-Peer: "
           "pixel\r\n\r\n");
 }

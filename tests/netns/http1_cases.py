@@ -485,7 +485,7 @@ def _hop_by_hop() -> list[Case]:
                  "X-Forwarded-Uri", "X-Forwarded-Method", "X-Forwarded-Tls-Client-Cert", "X-Forwarded-Tls-Client-Cert-Info", "X-Real-Ip", "X_Real_Ip", "Forwarded",
                  "X-Sluice-Peer", "X_Sluice-Peer", "Tailscale-User-Login", "Tailscale_User_Login", "Ssl-Client-Verify", "X-Ssl-Client-Dn",
                  "X-Original-Url", "X-Rewrite-Url", "Proxy", "X-Scheme"):
-        ours = {"x-forwarded-for": NOT_FORGED, "x-forwarded-server": NOT_FORGED, "x-forwarded-proto": ["https"],
+        ours = {"x-forwarded-for": NOT_FORGED, "x-real-ip": NOT_FORGED, "x-forwarded-server": NOT_FORGED, "x-forwarded-proto": ["https"],
                 "x-forwarded-host": [HOST]}
         has = {name.lower(): ours[name.lower()]} if name.lower() in ours else {}
         cases.append(passed("RFC 9110 17.13", f"a forged {name}", get(f"{name}: forged"), has=has,

@@ -85,9 +85,10 @@ class Access(ServedTest):
         options = [word for name, value in claims.items() for word in ("--header", f"{name}: {value}")]
         self.assertEqual(self.neighbour.fetch(TUNNEL, "/echo", options=options).status, 403)
         seen = headers_of(self.neighbour.fetch(PUBLIC, "/echo", options=options))
-        self.assertEqual(seen["x-forwarded-for"], [Topology.NEIGHBOUR])
+        for name in ("X-Forwarded-For", "X-Real-Ip"):
+            self.assertEqual(seen[name.lower()], [Topology.NEIGHBOUR])
         for name in claims:
-            if name != "X-Forwarded-For":
+            if name not in ("X-Forwarded-For", "X-Real-Ip"):
                 self.assertNotIn(name.lower(), seen)
         self.assertNotIn(Topology.CLIENT_INNER, str(seen))
 

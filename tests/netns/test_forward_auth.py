@@ -91,7 +91,8 @@ class ForwardAuth(Guarded):
         told = {name.lower(): value for name, value in seen.fields}
         self.assertEqual(told, {
             "host": self.auth.url.removeprefix("http://"), "cookie": "a=b",
-            "x-forwarded-for": Topology.NEIGHBOUR, "x-forwarded-proto": "https", "x-forwarded-host": HOST,
+            "x-forwarded-for": Topology.NEIGHBOUR, "x-real-ip": Topology.NEIGHBOUR,
+            "x-forwarded-proto": "https", "x-forwarded-host": HOST,
             "x-forwarded-port": "443", "x-forwarded-method": "GET", "x-forwarded-uri": "/a?b"})
 
     def test_only_named_headers_reach_the_service(self) -> None:
