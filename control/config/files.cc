@@ -5,12 +5,15 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <array>
 #include <cerrno>
 #include <chrono>
+#include <cstdlib>
 #include <cstring>
 #include <filesystem>
 #include <map>
 #include <memory>
+#include <optional>
 #include <utility>
 
 #include "control/config/certificate_files.h"
@@ -131,6 +134,19 @@ Result<bool> write_new_file(const std::string& path, std::string_view text) {
     return true;
 }
 
+// Where the machine has its CAs, all in one file. OpenSSL's variable counts as it does for others.
+std::string machine_ca_file() {
+    if (const char* const named = std::getenv("SSL_CERT_FILE"); named != nullptr && *named != 0)
+        return named;
+    constexpr std::array kPlaces = {"/etc/ssl/certs/ca-certificates.crt",
+                                    "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/ca-bundle.pem",
+                                    "/etc/ssl/cert.pem"};
+    for (const char* const place : kPlaces) {
+        if (::access(place, R_OK) == 0) return place;
+    }
+    return kPlaces.front();
+}
+
 class FileReader {
   public:
     FileReader(const Config& config, WallTime now, Diagnostics& diagnostics)
@@ -236,6 +252,8 @@ class FileReader {
                 diagnostics_.error(server.ca_file.at,
                                    in_quotes(path) + " " + facts.error().message);
             }
+        } else if (server.settings.kind == contract::ServerKind::kHttps && server.verify.value) {
+            result.machine_cas_pem = machine_cas(server.at);
         }
         if (server.cert_file.value.empty() || server.key_file.value.empty()) return result;
         const std::string cert_path = resolved_path(config_, server.cert_file.value);
@@ -255,6 +273,29 @@ class FileReader {
             diagnostics_.error(server.key_file.at, in_quotes(key_path) + " " + fault);
         }
         return result;
+    }
+
+    // Null: they cannot be read, and that has been said.
+    std::shared_ptr<const std::string> machine_cas(Position at) {
+        if (machine_cas_) return *machine_cas_;
+        machine_cas_.emplace();
+        const std::string path = machine_ca_file();
+        auto text = read_file(path, kPemFileBytesMax);
+        std::string fault;
+        if (!text) {
+            fault = text.error().message;
+        } else if (const auto facts = inspect_certificate(*text, {}); !facts) {
+            fault = in_quotes(path) + " " + facts.error().message;
+        }
+        if (fault.empty()) {
+            *machine_cas_ = std::make_shared<const std::string>(std::move(*text));
+        } else {
+            diagnostics_.error(at,
+                               "this server's certificate must come from one of the machine's own "
+                               "CAs, and these cannot be had: " +
+                                   fault + "; install ca-certificates, or write \"ca_file\"");
+        }
+        return *machine_cas_;
     }
 
     std::string read_pem(const std::string& path, Position at) {
@@ -350,6 +391,7 @@ class FileReader {
     WallTime now_;
     Diagnostics& diagnostics_;
     Files files_;
+    std::optional<std::shared_ptr<const std::string>> machine_cas_;  // once they were read
     // Files of a CA and its list, to the index in Files::trusts.
     std::map<std::pair<std::string, std::string>, size_t> trust_index_;
 };

@@ -55,6 +55,7 @@ struct CertificateFiles {
 // What a server's certificate is checked against, and what it is shown.
 struct ServerTlsFiles {
     std::string ca_pem;
+    std::shared_ptr<const std::string> machine_cas_pem;  // one for all; null: they do not count
     std::string certificate_pem;
     SecretText private_key_pem;
 };
@@ -83,6 +84,10 @@ struct Files {
 // The path that a name in the file stands for: itself, or below the file's folder.
 std::string resolved_path(const Config& config, const std::string& path);
 
+// The machine's own CAs are read, once, if a server is to be checked against them: $SSL_CERT_FILE,
+// or the file where Debian, Alpine, Fedora, openSUSE and others have them. A machine without is an
+// error.
+//
 // Reports every file that cannot be read, does not hold what it should, does not fit its
 // counterpart, or has run out. What concerns client certificates is reported as a warning: it
 // closes the routes that need it, and no other (TrustFiles::fault). A private key file that does

@@ -168,6 +168,33 @@ TEST_CASE("files that cannot be read, all of them at once") {
           "f:14:22: cannot read \"p.psk\": there is no such file\n");
 }
 
+TEST_CASE("the machine's CAs are read where a server is checked against them") {
+    const TestFolder folder;
+    write_pair(folder, make_test_certificate("DNS:a.example", -kDay, 90 * kDay));
+    const std::string backend =
+        kTls + "[[backends]]\nname = \"b\"\nservers = [ { url = \"https://app.example\"";
+    const char* const before = std::getenv("SSL_CERT_FILE");
+    const std::string kept = before == nullptr ? "" : before;
+    setenv("SSL_CERT_FILE", folder.path("nothing.pem").c_str(), 1);
+    const Told missing = load_text(folder, backend + " } ]\n");
+    CHECK_FALSE(missing.ok);
+    INFO(missing.text);
+    CHECK(missing.text.find("the machine's own CAs, and these cannot be had: ") !=
+          std::string::npos);
+    CHECK(missing.text.find("nothing.pem") != std::string::npos);
+    CHECK(load_text(folder, backend + ", verify = false } ]\n").ok);
+    CHECK(load_text(folder, backend + ", ca_file = \"c.pem\" } ]\n").ok);
+    setenv("SSL_CERT_FILE", folder.path("c.pem").c_str(), 1);
+    CHECK(load_text(folder, backend + " } ]\n").ok);
+    setenv("SSL_CERT_FILE", folder.path("k.pem").c_str(), 1);
+    CHECK_FALSE(load_text(folder, backend + " } ]\n").ok);
+    if (before == nullptr) {
+        unsetenv("SSL_CERT_FILE");
+    } else {
+        setenv("SSL_CERT_FILE", kept.c_str(), 1);
+    }
+}
+
 TEST_CASE("keys in files: text, owner, and secrecy") {
     const TestFolder folder;
     const std::string good = "cAZZ2fTpmZVAjAIBJLwTj0zKCdtGJQSMVwMD0xmd2WE=";

@@ -22,9 +22,18 @@ class ServerTlsPool {
         if (before == nullptr) return;
         for (const contract::BackendConfig& backend : before->backends) {
             for (const contract::ServerConfig& server : backend.servers) {
-                if (server.tls) known_.emplace(key_of(*server.tls), server.tls);
+                if (!server.tls) continue;
+                known_.emplace(key_of(*server.tls), server.tls);
+                if (server.tls->machine_cas_pem) machine_cas_pem_ = server.tls->machine_cas_pem;
             }
         }
+    }
+
+    // What was there before, if it is the same.
+    std::shared_ptr<const std::string> machine_cas(const std::shared_ptr<const std::string>& read) {
+        if (read == nullptr) return nullptr;
+        if (machine_cas_pem_ == nullptr || *machine_cas_pem_ != *read) machine_cas_pem_ = read;
+        return machine_cas_pem_;
     }
 
     ServerTls same_or_new(std::shared_ptr<contract::ServerTls> made) {
@@ -37,11 +46,13 @@ class ServerTlsPool {
 
   private:
     // Views of the value's own texts, so that no copy of a private key is left behind.
-    using Key =
-        std::tuple<std::string_view, std::string_view, bool, std::string_view, std::string_view>;
+    using Key = std::tuple<std::string_view, std::string_view, const std::string*, bool,
+                           std::string_view, std::string_view>;
     static Key key_of(const contract::ServerTls& tls) {
-        return {tls.server_name, tls.ca_pem, tls.verify, tls.certificate_pem, tls.private_key_pem};
+        return {tls.server_name, tls.ca_pem,          tls.machine_cas_pem.get(),
+                tls.verify,      tls.certificate_pem, tls.private_key_pem};
     }
+    std::shared_ptr<const std::string> machine_cas_pem_;
     std::map<Key, ServerTls> known_;
 };
 
@@ -51,6 +62,7 @@ contract::ServerConfig compile_server(const config::Server& from,
     if (to.kind != contract::ServerKind::kHttps) return to;
     auto tls = std::make_shared<contract::ServerTls>();
     tls->ca_pem = files.ca_pem;
+    tls->machine_cas_pem = pool.machine_cas(files.machine_cas_pem);
     tls->server_name = from.server_name.value;
     if (tls->server_name.empty()) {
         tls->server_name = to.dns_name.empty() ? to.address.address.text() : to.dns_name;

@@ -197,6 +197,8 @@ void hash(Hasher& to, const contract::ServerConfig& server) {
     to.number(server.tls ? 1 : 0);
     if (!server.tls) return;
     to.text(server.tls->ca_pem);
+    to.number(server.tls->machine_cas_pem ? 1 : 0);
+    if (server.tls->machine_cas_pem) to.text(*server.tls->machine_cas_pem);
     to.text(server.tls->server_name);
     to.number(server.tls->verify);
     to.text(server.tls->certificate_pem);

@@ -213,8 +213,10 @@ enum class ServerKind : uint8_t {
 
 // How a TLS server is recognised, and what we show it.
 struct ServerTls {
-    std::string ca_pem;       // its certificate must come from one of these; empty: from the
-                              // machine's own CAs
+    // Its certificate must come from one of these; empty: from one of the machine's own.
+    std::string ca_pem;
+    // The machine's own CAs; null: they do not count here. Equal pointers mean equal content.
+    std::shared_ptr<const std::string> machine_cas_pem;
     std::string server_name;  // SNI, and the name in its certificate; an address is not sent as SNI
     bool verify = true;       // false: any certificate will do, whoever answers
     std::string certificate_pem;  // ours, with its chain; empty: none

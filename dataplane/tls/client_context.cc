@@ -1,5 +1,8 @@
 #include "dataplane/tls/client_context.h"
 
+#include <algorithm>
+#include <utility>
+
 #include "dataplane/base/ip.h"
 #include "dataplane/tls/certificate.h"
 #include "dataplane/tls/pem.h"
@@ -17,17 +20,54 @@ constexpr const char* kCiphers12 =
     "ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305";
 constexpr int kSecurityLevel = 2;
 
-}  // namespace
-
-ClientContext::ClientContext(const contract::ServerTls& tls)
-    : server_name_(tls.server_name), verify_(tls.verify), gather_(kRecordMax) {
-    name_is_address_ = IpAddress::parse(server_name_).has_value();
-    if (auto configured = configure(tls); !configured) fault_ = configured.error().message;
+std::shared_ptr<const VerifiedChain> chain_of(SSL* ssl) {
+    auto chain = std::make_shared<VerifiedChain>();
+    const STACK_OF(X509)* const verified = SSL_get0_verified_chain(ssl);
+    for (int i = 0; i < sk_X509_num(verified); ++i) {
+        X509* const each = sk_X509_value(verified, i);
+        X509_up_ref(each);
+        chain->emplace_back(each);
+    }
+    return chain;
 }
 
-Result<void> ClientContext::configure(const contract::ServerTls& tls) {
+// By OpenSSL's clock, as in the handshake that checked it.
+bool is_current(const VerifiedChain& chain) {
+    return std::ranges::all_of(chain, [](const X509Ptr& each) {
+        return X509_cmp_current_time(X509_get0_notBefore(each.get())) < 0 &&
+               X509_cmp_current_time(X509_get0_notAfter(each.get())) > 0;
+    });
+}
+
+}  // namespace
+
+Result<void> add_anchors(X509_STORE* store, const std::string& pem, OSSL_LIB_CTX* library) {
     const ErrorQueueScope errors;
-    library_.reset(OSSL_LIB_CTX_new());
+    const BioPtr reader = reader_of(pem);
+    size_t count = 0;
+    while (const X509Ptr anchor = next_certificate(reader.get(), library)) {
+        if (X509_STORE_add_cert(store, anchor.get()) != 1)
+            return fail("a CA certificate is not accepted: " + errors.reason());
+        ++count;
+    }
+    if (ERR_peek_error() != 0) return fail("the CA file is not valid PEM: " + errors.reason());
+    if (count == 0) return fail("the CA file has no certificate");
+    return {};
+}
+
+ClientContext::ClientContext(const contract::ServerTls& tls, std::shared_ptr<OSSL_LIB_CTX> library,
+                             X509_STORE* machine_cas)
+    : library_(std::move(library)),
+      server_name_(tls.server_name),
+      verify_(tls.verify),
+      gather_(kRecordMax) {
+    name_is_address_ = IpAddress::parse(server_name_).has_value();
+    if (auto configured = configure(tls, machine_cas); !configured)
+        fault_ = configured.error().message;
+}
+
+Result<void> ClientContext::configure(const contract::ServerTls& tls, X509_STORE* machine_cas) {
+    const ErrorQueueScope errors;
     if (library_ == nullptr) return fail("OpenSSL has no memory for a library context");
     context_.reset(SSL_CTX_new_ex(library_.get(), nullptr, TLS_client_method()));
     SSL_CTX* const context = context_.get();
@@ -44,11 +84,11 @@ Result<void> ClientContext::configure(const contract::ServerTls& tls) {
     SSL_CTX_set_session_cache_mode(context,
                                    SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL_STORE);
     SSL_CTX_sess_set_new_cb(context, on_new_session);
-    if (auto trusted = trust(tls); !trusted) return trusted;
+    if (auto trusted = trust(tls, machine_cas); !trusted) return trusted;
     return show(tls);
 }
 
-Result<void> ClientContext::trust(const contract::ServerTls& tls) {
+Result<void> ClientContext::trust(const contract::ServerTls& tls, X509_STORE* machine_cas) {
     SSL_CTX* const context = context_.get();
     if (!tls.verify) {
         SSL_CTX_set_verify(context, SSL_VERIFY_NONE, nullptr);
@@ -56,22 +96,14 @@ Result<void> ClientContext::trust(const contract::ServerTls& tls) {
     }
     SSL_CTX_set_verify(context, SSL_VERIFY_PEER, nullptr);
     if (server_name_.empty()) return fail("there is no name that its certificate should have");
-    const ErrorQueueScope errors;
     if (tls.ca_pem.empty()) {
-        if (SSL_CTX_set_default_verify_paths(context) != 1)
-            return fail("the machine's CA certificates cannot be read: " + errors.reason());
+        if (machine_cas == nullptr)
+            return fail("there is no CA that its certificate may come from");
+        SSL_CTX_set1_cert_store(context, machine_cas);
         return {};
     }
     X509_STORE* const store = SSL_CTX_get_cert_store(context);
-    const BioPtr reader = reader_of(tls.ca_pem);
-    size_t count = 0;
-    while (const X509Ptr anchor = next_certificate(reader.get(), library_.get())) {
-        if (X509_STORE_add_cert(store, anchor.get()) != 1)
-            return fail("a CA certificate is not accepted: " + errors.reason());
-        ++count;
-    }
-    if (ERR_peek_error() != 0) return fail("the CA file is not valid PEM: " + errors.reason());
-    if (count == 0) return fail("the CA file has no certificate");
+    if (auto added = add_anchors(store, tls.ca_pem, library_.get()); !added) return added;
     // What is named there is trusted as it is, be it an intermediate CA or the server itself.
     X509_STORE_set_flags(store, X509_V_FLAG_PARTIAL_CHAIN);
     return {};
@@ -98,13 +130,13 @@ Result<void> ClientContext::show(const contract::ServerTls& tls) {
     return {};
 }
 
-SslPtr ClientContext::new_connection(const std::string& place, std::string_view alpn) {
+SslPtr ClientContext::new_connection(ClientPlace& place, std::string_view alpn) {
     if (!fault_.empty()) return nullptr;
     const ErrorQueueScope errors;
     SslPtr ssl(SSL_new(context_.get()));
     if (ssl == nullptr) return nullptr;
     SSL_set_connect_state(ssl.get());
-    SSL_set_app_data(ssl.get(), const_cast<std::string*>(&place));
+    SSL_set_app_data(ssl.get(), &place);
     if (verify_ && name_is_address_) {
         if (X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl.get()), server_name_.c_str()) != 1)
             return nullptr;
@@ -121,16 +153,25 @@ SslPtr ClientContext::new_connection(const std::string& place, std::string_view 
     if (SSL_set_alpn_protos(ssl.get(), reinterpret_cast<const uint8_t*>(offer.data()),
                             static_cast<unsigned int>(offer.size())) != 0)
         return nullptr;
-    if (const auto found = sessions_.find(place); found != sessions_.end())
-        SSL_set_session(ssl.get(), found->second.get());
+    const auto found = sessions_.find(place.name);
+    if (found == sessions_.end()) return ssl;
+    if (!is_current(*found->second.chain)) {
+        sessions_.erase(found);
+        return ssl;
+    }
+    place.chain = found->second.chain;
+    SSL_set_session(ssl.get(), found->second.session.get());
     return ssl;
 }
 
 int ClientContext::on_new_session(SSL* ssl, SSL_SESSION* session) {
     auto& self = *static_cast<ClientContext*>(SSL_CTX_get_app_data(SSL_get_SSL_CTX(ssl)));
-    const std::string& place = *static_cast<const std::string*>(SSL_get_app_data(ssl));
-    if (self.sessions_.size() >= kSessionsMax && !self.sessions_.contains(place)) return 0;
-    self.sessions_[place] = SessionPtr(session);
+    const auto& place = *static_cast<const ClientPlace*>(SSL_get_app_data(ssl));
+    if (self.sessions_.size() >= kSessionsMax && !self.sessions_.contains(place.name)) return 0;
+    // A new session out of an old one stands on what that stood on.
+    auto chain = SSL_session_reused(ssl) == 1 ? place.chain : chain_of(ssl);
+    if (chain == nullptr || (self.verify_ && chain->empty())) return 0;
+    self.sessions_[place.name] = {SessionPtr(session), std::move(chain)};
     return 1;  // it is ours now
 }
 

@@ -13,6 +13,34 @@ struct ClientContexts::Impl {
         std::shared_ptr<const contract::ServerTls> tls;
         std::shared_ptr<ClientContext> context;
     };
+
+    std::shared_ptr<ClientContext> context_of(
+        const std::shared_ptr<const contract::ServerTls>& tls) {
+        const auto found = contexts.find(tls.get());
+        if (found != contexts.end()) return found->second.context;
+        // Only we hold those that no snapshot has any more.
+        std::erase_if(contexts,
+                      [](const auto& entry) { return entry.second.tls.use_count() == 1; });
+        const auto made = std::make_shared<ClientContext>(*tls, library, store_of(*tls));
+        contexts.emplace(tls.get(), Entry{tls, made});
+        return made;
+    }
+
+    // Null: the machine's CAs do not count, or cannot be used.
+    X509_STORE* store_of(const contract::ServerTls& tls) {
+        if (tls.machine_cas_pem == nullptr || !tls.ca_pem.empty()) return nullptr;
+        if (machine_cas_pem == tls.machine_cas_pem) return machine_cas.get();
+        machine_cas_pem = tls.machine_cas_pem;
+        machine_cas.reset(X509_STORE_new());
+        if (machine_cas == nullptr ||
+            !add_anchors(machine_cas.get(), *machine_cas_pem, library.get()))
+            machine_cas.reset();
+        return machine_cas.get();
+    }
+
+    std::shared_ptr<OSSL_LIB_CTX> library{OSSL_LIB_CTX_new(), OSSL_LIB_CTX_free};
+    std::shared_ptr<const std::string> machine_cas_pem;  // what is in the store
+    StorePtr machine_cas;
     std::map<const contract::ServerTls*, Entry> contexts;
 };
 
@@ -20,19 +48,15 @@ ClientContexts::ClientContexts() : impl_(std::make_unique<Impl>()) {}
 
 ClientContexts::~ClientContexts() = default;
 
+void ClientContexts::prepare(std::span<const std::shared_ptr<const contract::ServerTls>> all) {
+    for (const auto& tls : all)
+        impl_->context_of(tls);
+}
+
 std::unique_ptr<ByteStream> ClientContexts::connect(
     std::unique_ptr<ByteStream> transport, const std::shared_ptr<const contract::ServerTls>& tls,
     std::string_view place, std::string_view alpn) {
-    auto& contexts = impl_->contexts;
-    auto found = contexts.find(tls.get());
-    if (found == contexts.end()) {
-        // Only we hold those that no snapshot has any more.
-        std::erase_if(contexts,
-                      [](const auto& entry) { return entry.second.tls.use_count() == 1; });
-        const auto entry = Impl::Entry{tls, std::make_shared<ClientContext>(*tls)};
-        found = contexts.emplace(tls.get(), entry).first;
-    }
-    return std::make_unique<ClientStream>(found->second.context, std::move(transport),
+    return std::make_unique<ClientStream>(impl_->context_of(tls), std::move(transport),
                                           std::string(place), std::string(alpn));
 }
 

@@ -2,8 +2,9 @@
 // that make the next handshake cheap.
 //
 // A context is made when a ServerTls is first used and goes when nobody else holds that any more.
-// It has a store of CAs of its own, our certificate if there is one, and the last session with each
-// place; so a session is never used where other CAs or another name count.
+// It has a store of CAs of its own (the machine's are read into one store for all), our certificate
+// if there is one, and the last session with each place; so a session is never used where other CAs
+// or another name count. Nor is it after one of the certificates that it stands on has run out.
 //
 // Thread: one worker's; like Contexts it shares nothing with other workers, not even OpenSSL's
 // library context. Memory: some 50 KB for each ServerTls, more with many CAs.
@@ -11,6 +12,7 @@
 #pragma once
 
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -25,6 +27,10 @@ class ClientContexts {
     ~ClientContexts();
     ClientContexts(const ClientContexts&) = delete;
     ClientContexts& operator=(const ClientContexts&) = delete;
+
+    // Makes the contexts of these now, so that no connection waits for that; of others when they
+    // are first used. What nobody else holds goes.
+    void prepare(std::span<const std::shared_ptr<const contract::ServerTls>> all);
 
     // TLS over `transport`, which need not be connected yet. The handshake runs inside: reads and
     // writes give kWouldBlock until it is done and kError if it fails; failure() says why. `alpn`

@@ -3,9 +3,13 @@
 #include "dataplane/tls/client_contexts.h"
 
 #include <catch2/catch.hpp>
+#include <chrono>
 #include <deque>
+#include <thread>
 
+#include "dataplane/tls/certificate.h"
 #include "dataplane/tls/contexts.h"
+#include "dataplane/tls/pem.h"
 #include "dataplane/tls/test_peer.h"
 
 namespace sluice::tls {
@@ -61,12 +65,55 @@ class PipeStream final : public ByteStream {
     size_t own_;
 };
 
+// Self-signed and good for servers of this name, for so many seconds by the machine's clock, which
+// is what OpenSSL goes by.
+std::shared_ptr<const contract::CertificateConfig> believable(const std::string& host,
+                                                              long seconds = 3600) {
+    const KeyPtr key(EVP_EC_gen("P-256"));
+    const X509Ptr leaf = testing::make_leaf(key.get(), host);
+    X509_gmtime_adj(X509_getm_notAfter(leaf.get()), seconds);
+    X509_EXTENSION* const name =
+        X509V3_EXT_conf_nid(nullptr, nullptr, NID_subject_alt_name, ("DNS:" + host).c_str());
+    REQUIRE(name != nullptr);
+    X509_add_ext(leaf.get(), name, -1);
+    X509_EXTENSION_free(name);
+    REQUIRE(X509_sign(leaf.get(), key.get(), EVP_sha256()) > 0);
+    auto config = std::make_shared<contract::CertificateConfig>();
+    config->hosts = {host};
+    config->certificate_pem =
+        testing::pem_of([&](BIO* bio) { PEM_write_bio_X509(bio, leaf.get()); });
+    config->private_key_pem = testing::pem_of([&](BIO* bio) {
+        PEM_write_bio_PrivateKey(bio, key.get(), nullptr, nullptr, 0, nullptr, nullptr);
+    });
+    return config;
+}
+
 struct Bench {
-    explicit Bench(std::vector<std::string> hosts = {"backend.test"})
-        : certificate(testing::make_certificate(std::move(hosts))), contexts(drops) {
+    explicit Bench(std::shared_ptr<const contract::CertificateConfig> shown =
+                       testing::make_certificate({"backend.test"}))
+        : certificate(std::move(shown)), contexts(drops) {
         contract::TlsConfig config;
         config.certificates = {certificate};
         REQUIRE(contexts.apply(config));
+        contexts.set_ticket_keys(testing::make_ticket_keys());
+    }
+    // One that believes this certificate.
+    std::shared_ptr<contract::ServerTls> believing() const {
+        auto tls = std::make_shared<contract::ServerTls>();
+        tls->ca_pem = certificate->certificate_pem;
+        tls->server_name = "backend.test";
+        return tls;
+    }
+    // A whole connection. What the client's handshake came to.
+    enum class Met : uint8_t { kFull, kResumed, kRefused };
+    Met meet(const std::shared_ptr<const contract::ServerTls>& tls) {
+        connect(tls);
+        client->to_send = "hello";
+        server->to_send = "hello";
+        pump();
+        if (!client->stream->tls_facts()->done) return Met::kRefused;
+        REQUIRE(client->received == "hello");
+        return client->stream->tls_facts()->resumed ? Met::kResumed : Met::kFull;
     }
     std::shared_ptr<contract::ServerTls> trusting() const {
         auto tls = std::make_shared<contract::ServerTls>();
@@ -77,6 +124,8 @@ struct Bench {
     // One connection; both sides run until nothing moves.
     void connect(const std::shared_ptr<const contract::ServerTls>& tls,
                  std::string_view alpn = "http/1.1") {
+        client.reset();
+        server.reset();
         pipe = std::make_unique<Pipe>();
         server.emplace(contexts.accept(std::make_unique<PipeStream>(*pipe, 1)));
         client.emplace(clients.connect(std::make_unique<PipeStream>(*pipe, 0), tls, "place", alpn));
@@ -174,6 +223,99 @@ TEST_CASE("nobody is trusted without a reason") {
     CHECK(failure.starts_with("TLS: "));
     INFO(failure);
     CHECK(failure.find(expected) != std::string::npos);
+}
+
+using Met = Bench::Met;
+
+TEST_CASE("a session is taken up where nothing else counts than before") {
+    Bench bench(believable("backend.test"));
+    const auto tls = bench.believing();
+    REQUIRE(bench.meet(tls) == Met::kFull);
+    REQUIRE(bench.meet(tls) == Met::kResumed);
+    REQUIRE(bench.meet(tls) == Met::kResumed);
+
+    auto next = bench.believing();
+    SECTION("another CA") {
+        next->ca_pem = believable("backend.test")->certificate_pem;
+        CHECK(bench.meet(next) == Met::kRefused);
+    }
+    SECTION("one more CA") {
+        next->ca_pem += believable("backend.test")->certificate_pem;
+        CHECK(bench.meet(next) == Met::kFull);
+    }
+    SECTION("another name") {
+        next->server_name = "other.test";
+        CHECK(bench.meet(next) == Met::kRefused);
+    }
+    SECTION("a certificate of ours") {
+        const auto own = testing::make_certificate({"us"});
+        next->certificate_pem = own->certificate_pem;
+        next->private_key_pem = own->private_key_pem;
+        CHECK(bench.meet(next) == Met::kFull);
+    }
+    SECTION("whoever answers was believed before") {
+        next->verify = false;
+        REQUIRE(bench.meet(next) == Met::kFull);
+        REQUIRE(bench.meet(next) == Met::kResumed);
+        auto strict = bench.believing();
+        CHECK(bench.meet(strict) == Met::kFull);
+    }
+}
+
+TEST_CASE("a session does not outlive the server's certificate") {
+    // On a machine that is too slow for two handshakes in so many seconds: once more, with more.
+    bool resumed = false;
+    for (long seconds = 2; seconds < 100 && !resumed; seconds *= 2) {
+        const auto certificate = believable("backend.test", seconds);
+        Bench bench(certificate);
+        const auto tls = bench.believing();
+        if (bench.meet(tls) != Met::kFull || bench.meet(tls) != Met::kResumed) continue;
+        resumed = true;
+        // The last session came with a connection that was itself taken up.
+        const BioPtr reader = reader_of(certificate->certificate_pem);
+        const X509Ptr leaf = next_certificate(reader.get(), nullptr);
+        REQUIRE(leaf != nullptr);
+        while (X509_cmp_current_time(X509_get0_notAfter(leaf.get())) > 0)
+            std::this_thread::sleep_for(std::chrono::milliseconds(10));
+        CHECK(bench.meet(tls) == Met::kRefused);
+        CHECK(bench.client->stream->failure().find("expired") != std::string_view::npos);
+    }
+    CHECK(resumed);
+}
+
+TEST_CASE("the machine's CAs count where no other is named") {
+    Bench bench(believable("backend.test"));
+    auto tls = bench.believing();
+    const auto all = std::make_shared<const std::string>(
+        believable("another.test")->certificate_pem + bench.certificate->certificate_pem);
+    SECTION("they do") {
+        tls->ca_pem.clear();
+        tls->machine_cas_pem = all;
+        bench.clients.prepare(std::array<std::shared_ptr<const contract::ServerTls>, 1>{tls});
+        CHECK(bench.meet(tls) == Met::kFull);
+        CHECK(bench.meet(tls) == Met::kResumed);
+        auto changed = std::make_shared<contract::ServerTls>();
+        changed->server_name = "backend.test";
+        changed->machine_cas_pem =
+            std::make_shared<const std::string>(believable("another.test")->certificate_pem);
+        CHECK(bench.meet(changed) == Met::kRefused);
+    }
+    SECTION("they do not") {
+        tls->ca_pem = believable("another.test")->certificate_pem;
+        tls->machine_cas_pem = all;
+        CHECK(bench.meet(tls) == Met::kRefused);
+    }
+    SECTION("there are none") {
+        tls->ca_pem.clear();
+        CHECK(bench.meet(tls) == Met::kRefused);
+        CHECK(bench.client->stream->failure().find("no CA") != std::string_view::npos);
+    }
+    SECTION("they are damaged") {
+        tls->ca_pem.clear();
+        tls->machine_cas_pem = std::make_shared<const std::string>(
+            bench.certificate->certificate_pem + "-----BEGIN CERTIFICATE-----\nx\n");
+        CHECK(bench.meet(tls) == Met::kRefused);
+    }
 }
 
 TEST_CASE("a connection that is not there yet is waited for") {

@@ -23,7 +23,7 @@ ClientStream::ClientStream(std::shared_ptr<ClientContext> context,
                            std::string alpn)
     : context_(std::move(context)),
       below_(std::move(transport)),
-      place_(std::move(place)),
+      place_{std::move(place), nullptr},
       alpn_(std::move(alpn)),
       ssl_(context_->new_connection(place_, alpn_)) {
     below_->set_handler(this);
@@ -168,7 +168,7 @@ void ClientStream::complete_handshake() {
 
 void ClientStream::fail_handshake() {
     state_ = State::kFailed;
-    context_->forget(place_);
+    context_->forget(place_.name);
     const long verdict = SSL_get_verify_result(ssl_.get());
     if (broken_) return;  // the network's failure, not one of TLS
     if (verdict != X509_V_OK && SSL_get_verify_mode(ssl_.get()) != SSL_VERIFY_NONE) {

@@ -48,7 +48,7 @@ class ClientStream final : public ByteStream, private StreamHandler {
 
     std::shared_ptr<ClientContext> context_;
     std::unique_ptr<ByteStream> below_;
-    const std::string place_;
+    ClientPlace place_;
     const std::string alpn_;
     SslPtr ssl_;  // null: the context cannot be used
     StreamHandler* handler_ = nullptr;

@@ -136,6 +136,7 @@ std::string Front::apply(std::shared_ptr<const contract::Snapshot> snapshot,
     std::string errors;
     contexts_.set_now(now);
     if (auto applied = contexts_.apply(snapshot->tls); !applied) errors = applied.error().message;
+    prepare_servers(*snapshot);
     peers_.apply(snapshot, std::move(peers));
     if (snapshot->wireguard && !host_) {
         if (auto opened = io::HostAddresses::open(); opened) {
@@ -150,6 +151,17 @@ std::string Front::apply(std::shared_ptr<const contract::Snapshot> snapshot,
     handshake_timeout_ = snapshot->limits.handshake_timeout;
     proxy_.apply(snapshot, now);
     return append(std::move(errors), open_listeners(*snapshot));
+}
+
+// With the snapshot, and not with the first request that needs one of them: reading the machine's
+// CAs takes milliseconds.
+void Front::prepare_servers(const contract::Snapshot& snapshot) {
+    std::vector<std::shared_ptr<const contract::ServerTls>> all;
+    for (const contract::BackendConfig& backend : snapshot.backends) {
+        for (const contract::ServerConfig& server : backend.servers)
+            if (server.tls) all.push_back(server.tls);
+    }
+    client_contexts_.prepare(all);
 }
 
 bool Front::admit(const IpAddress& remote, bool handshake,

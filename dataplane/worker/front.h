@@ -102,6 +102,7 @@ class Front final : public http::Connector, private Introductions::Host {
     size_t connections_open() const { return proxy_.connections_open() + introductions_.waiting(); }
     contract::OffloadReport kernel_tls_report() const;
     std::string open_listeners(const contract::Snapshot& snapshot);
+    void prepare_servers(const contract::Snapshot& snapshot);
     // Counts a connection against its source's limits, for as long as `place` lives; false: it is
     // one too many.
     bool admit(const IpAddress& remote, bool handshake,
