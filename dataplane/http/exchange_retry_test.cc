@@ -199,6 +199,23 @@ TEST_CASE("a server that a reload has removed gets no second try") {
     }
 }
 
+TEST_CASE("a connection that broke is no reason to go back to a server that a reload has removed") {
+    for (const bool removed : {false, true}) {
+        INFO(removed);
+        Tries tries(0, {8001});
+        tries.world.send(tries.client, kGet);
+        const auto server = tries.world.servers.at(0);
+        tries.world.send(server, kOk);
+        CHECK(tries.client->take() == kOk);
+        tries.world.send(tries.client, kGet);
+        tries.world.apply(World::snapshot({static_cast<uint16_t>(removed ? 8002 : 8001)}));
+        server->reset();
+        tries.world.run();
+        CHECK(tries.world.attempts.size() == (removed ? 1 : 2));
+        CHECK(tries.client->take().starts_with("HTTP/1.1 502 ") == removed);
+    }
+}
+
 TEST_CASE("an interim response binds the request to its server") {
     Tries tries(1);
     tries.world.send(tries.client, kGet);

@@ -65,7 +65,8 @@ void Exchange::connect(bool fresh) {
 bool Exchange::may_repeat() const {
     // A connection that had been waiting may have been closed by the server in the very moment in
     // which we wrote to it. A new one has no such excuse.
-    return server_->reused() && !repeated_ && interim_count_ == 0 &&
+    // Nor is anything sent again to what a reload has removed.
+    return server_->reused() && !picked_->retired() && !repeated_ && interim_count_ == 0 &&
            client_.upload().can_rewind() && (idempotent_ || !sent_any_);
 }
 
