@@ -253,6 +253,7 @@ address = "unix:run/x.sock"
 name = "z"
 address = "http://127.0.0.1:4180/auth"
 ca_file = "ca.pem"
+forward_body = 1048576
 )",
      R"(f:2:8: warning: no route uses the backend "forward-auth:x"
 f:2:8: names that begin with "forward-auth:" belong to [[forward_auth]]; take another
@@ -263,6 +264,7 @@ f:7:44: "cert_file" needs "key_file" beside it
 f:7:67: bad "server_name" "*.example"; write one name, without "*"
 f:10:11: bad "address" "unix:run/x.sock"; write the socket's absolute path, such as "unix:/run/app.sock"
 f:14:11: "ca_file" is about TLS, which this server does not speak; write "https://", or remove it
+f:15:16: "forward_body" is 1048576; it must be from 0 to 65536
 )"},
     {"listeners: plain HTTP needs no certificate, and what does not go together",
      R"([wireguard]

@@ -243,9 +243,10 @@ void read_forward_auth(const Value& value, Diagnostics& diagnostics, Config& con
     Located<std::string> signin;
     table.text("signin_url", signin_url_fault, signin);
     settings.signin_url = signin.value;
-    // 16 MiB: a body that is asked about is held in memory as a whole.
+    // A body that is asked about is held as a whole, behind its request's head, in one buffer of
+    // the data plane: 68 KiB. So this is the most that fits behind an ordinary head.
     Located<uint32_t> body;
-    table.integer("forward_body", 0, 16 * 1024 * 1024, body);
+    table.integer("forward_body", 0, 64 * 1024, body);
     if (body.at.line > 0) settings.forward_body = body.value;
     table.boolean("preserve_method", settings.preserve_method);
     table.integer("answer_bytes", 1024, 16 * 1024 * 1024, settings.answer_bytes_max);
