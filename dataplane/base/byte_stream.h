@@ -66,6 +66,8 @@ class ClientCertificate {
     virtual std::span<const std::string> dns() const = 0;
     virtual std::span<const std::string> emails() const = 0;
     virtual std::string_view serial() const = 0;
+    // For people: "O=Example,CN=ann"; not escaped. The order is forwarded_info()'s.
+    virtual std::string_view subject() const = 0;
 
     // What Traefik sends to backends: the certificate as PEM without delimiters and line ends; and
     // subject, issuer, serial number, dates and names, escaped as in a URL.

@@ -16,6 +16,9 @@ struct AccessRecord {
     Endpoint client;
     std::string_view peer;  // of the tunnel; empty: none
     std::string_view user;  // who forward-auth says it is; empty: not asked, or not said
+    // Of the client certificate that was proved for this request; empty: none was asked for.
+    std::string_view certificate_subject;
+    std::string_view certificate_serial;  // as in ClientCertificatePolicy::serials
     const TlsFacts* tls = nullptr;
     uint8_t http_major = 1;  // as the client spoke it
     uint8_t http_minor = 1;

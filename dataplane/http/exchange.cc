@@ -45,6 +45,12 @@ void Exchange::record() const {
     record.peer = notes.peer;
     record.user = notes.user;
     record.tls = client_.stream().tls_facts();
+    const ClientCertificate* const certificate =
+        notes.certified ? client_.stream().client_certificate() : nullptr;
+    if (certificate != nullptr) {
+        record.certificate_subject = certificate->subject();
+        record.certificate_serial = certificate->serial();
+    }
     record.http_major = client_.facts().http_major;
     record.http_minor = record.http_major > 1 || client_old_ ? 0 : 1;
     record.method = notes.method;

@@ -186,6 +186,7 @@ class Exchange final : public StreamHandler {
         std::string path;
         std::string peer;
         std::string user;
+        bool certified = false;  // by the certificate of the client's connection
     };
     std::unique_ptr<Notes> notes_;
 

@@ -100,6 +100,7 @@ void Exchange::route(const wire::Http1RequestHead& head, const RequestTarget& ta
     if (notes_ != nullptr && caller.peer != nullptr) notes_->peer = *caller.peer;
     const Access access = decide(route, *site_->snapshot, caller, &client_.stream(),
                                  target.authority.host, core_.now.wall);
+    if (notes_ != nullptr) notes_->certified = access.certificate != nullptr;
     if (access.verdict == Access::Verdict::kRefuse) return refuse(access.status, access.sentence);
     if (request_body_.kind == BodyKind::kLength &&
         request_body_.length > route.body_bytes_max.value_or(UINT64_MAX)) {

@@ -182,6 +182,7 @@ CertificateNames names_of(X509* certificate) {
     const ErrorQueueScope errors;
     CertificateNames result;
     result.serial = serial_in_hexadecimal(certificate);
+    result.subject = distinguished_name(X509_get_subject_name(certificate), Whose::kSubject);
     const GeneralNamesPtr names = alternative_names_of(certificate);
     bool uris_are_plain = true;
     for (int i = 0; i < sk_GENERAL_NAME_num(names.get()); ++i) {

@@ -19,6 +19,7 @@ struct CertificateNames {
         dns;  // lower case, no trailing dot; what is not a host name is left out
     std::vector<std::string> emails;  // the domain in lower case; what is not ASCII is left out
     std::string serial;               // hexadecimal, lower case, no leading zeros
+    std::string subject;              // as in forwarded_info_of(), before it is escaped; for people
 };
 
 CertificateNames names_of(X509* certificate);

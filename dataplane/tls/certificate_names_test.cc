@@ -45,6 +45,7 @@ TEST_CASE("Names are found by their kind, in the form of allow-lists") {
     CHECK(names.uris == Texts{"spiffe://example.org/App"});
     CHECK(names.dns == Texts{"client.example.org", "b.example.org", "c.example.org"});
     CHECK(names.emails == Texts{"Some.One@example.org"});
+    CHECK(names.subject == "CN=client");
     const CertificateNames none = names_of(ca().issue().certificate.get());
     CHECK(none.uris.empty());
     CHECK(none.dns.empty());

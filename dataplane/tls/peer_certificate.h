@@ -28,6 +28,7 @@ class PeerCertificate final : public ClientCertificate {
     std::span<const std::string> dns() const override { return names_.dns; }
     std::span<const std::string> emails() const override { return names_.emails; }
     std::string_view serial() const override { return names_.serial; }
+    std::string_view subject() const override { return names_.subject; }
     std::string_view forwarded_pem() const override;
     std::string_view forwarded_info() const override;
 

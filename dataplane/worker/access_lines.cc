@@ -12,7 +12,7 @@ namespace {
 // Of one text, before escaping: a path that is longer tells nobody more, and a client could fill
 // the disk with it.
 constexpr size_t kTextBytesMax = 1024;
-// Six characters for each byte of nine texts, which is the worst, and the rest.
+// Six characters for each byte of ten texts, which is the worst, and the rest.
 constexpr size_t kLineBytesMax = 64 * 1024;
 
 void append_number(std::string& line, uint64_t number, size_t digits_min = 1) {
@@ -145,6 +145,8 @@ std::string_view AccessLines::line_of(const http::AccessRecord& record) {
     add_number("bytes_received", record.bytes_received);
     add_number("bytes_sent", record.bytes_sent);
     if (record.tls != nullptr && record.tls->done) add_tls(*record.tls);
+    add_text("certificate_subject", record.certificate_subject);
+    add_text("certificate_serial", record.certificate_serial);
     add_number("worker", worker_);
     line_ += "}\n";
     return line_;

@@ -1,6 +1,7 @@
 """Client certificates: who passes on mtls-strict routes, what the backend learns, and what a session may carry over."""
 
 import datetime
+import json
 import shutil
 import subprocess
 from pathlib import Path
@@ -9,6 +10,7 @@ from harness import processes
 from harness.case import PORT, ServedTest
 from harness.network import Topology
 from harness.pki import Authority
+from harness.waiting import until
 from harness.web import Answer
 
 PRIVATE, LISTED, REVOKING, STALE, MISSING, BOTH = (
@@ -73,6 +75,8 @@ class MutualTls(ServedTest):
         both = cls.directory / "both.pem"
         both.write_text(cls.old.certificate.read_text() + cls.new.certificate.read_text())
         old = str(cls.old.certificate)
+        cls.log_file = cls.directory / "access.log"
+        document["log"] = {"access": str(cls.log_file)}
 
         def route(name: str, host: str, **keys: object) -> dict:
             return {"name": name, "hosts": [host], "auth": "mtls-strict", "backend": "scripted", **keys}
@@ -163,6 +167,28 @@ class MutualTls(ServedTest):
         for name in ("outside.sluice.test", PRIVATE):
             seen = _headers(self.assert_status(200, name, path="/echo/open", options=forged))
             self.assertFalse([key for key in seen if "client-cert" in key.replace("_", "-")])
+
+    def test_the_access_log_tells_whose_request_it_was(self) -> None:
+        def line_about(path: str) -> dict:
+            lines = [json.loads(line) for line in self.log_file.read_text().split("\n")[:-1]]
+            return next((line for line in lines if line.get("path") == path), {})
+
+        for protocol in ("--http1.1", "--http2"):
+            for status, path, certificate in ((200, "/echo/good", self.good), (403, "/echo/none", []),
+                                              (403, "/echo/other", self.other), (200, "/echo/open/good", self.good)):
+                path += protocol
+                with self.subTest(path=path):
+                    self.assert_status(status, PRIVATE, certificate, path=path, options=[protocol])
+                    line = until(lambda: line_about(path), f"a line about {path}", 30)
+                    told = line.get("certificate_subject"), line.get("certificate_serial")
+                    # Only where a certificate was asked for and counted.
+                    self.assertEqual(told, ("CN=happy", self.serial_of(self.good)) if "echo/good" in path
+                                     else (None, None))
+
+    @staticmethod
+    def serial_of(certificate: list[str]) -> str:
+        said = processes.run(["openssl", "x509", "-noout", "-serial", "-in", certificate[1]])
+        return said.strip().partition("=")[2].lower().lstrip("0")
 
     def s_client(self, host: str, *options: str, certificate: bool = True) -> str:
         """One request with openssl s_client: what it says of the session, and the answer."""

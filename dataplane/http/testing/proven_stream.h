@@ -23,6 +23,7 @@ class FakeCertificate final : public ClientCertificate {
     std::span<const std::string> dns() const override { return dns_names; }
     std::span<const std::string> emails() const override { return email_names; }
     std::string_view serial() const override { return serial_number; }
+    std::string_view subject() const override { return subject_text; }
     std::string_view forwarded_pem() const override { return pem; }
     std::string_view forwarded_info() const override { return info; }
 
@@ -32,6 +33,7 @@ class FakeCertificate final : public ClientCertificate {
     std::vector<std::string> dns_names;
     std::vector<std::string> email_names;
     std::string serial_number;
+    std::string subject_text;
     std::string pem;
     std::string info;
     WallTime asked_at{};
