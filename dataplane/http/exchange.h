@@ -201,9 +201,10 @@ class Exchange final : public StreamHandler {
     uint32_t tries_ = 0;
     uint16_t status_ = 0;  // of the final response
 
-    // Servers that could not be connected to, or whose answer was passed over. Eight: more tries
-    // than any client waits for.
-    std::array<std::shared_ptr<Server>, 8> tried_{};
+    // Servers that could not be connected to, refused, or whose answer was passed over. A route may
+    // have ten retries; with three each of the others sixteen are enough, and a seventeenth is not
+    // looked for.
+    std::array<std::shared_ptr<Server>, 16> tried_{};
     uint8_t tried_count_ = 0;
     uint8_t unreached_ = 0;
     uint32_t retried_ = 0;

@@ -55,6 +55,24 @@ TEST_CASE("other answers are the server's last word") {
     }
 }
 
+TEST_CASE("ten retries, and then servers that cannot be reached") {
+    std::vector<uint16_t> ports;
+    for (uint16_t port = 8001; port <= 8020; ++port)
+        ports.push_back(port);
+    Tries tries(10, ports);
+    tries.world.send(tries.client, kGet);
+    for (size_t i = 0; i < 9; ++i) {
+        REQUIRE(tries.world.servers.size() == i + 1);
+        tries.world.send(tries.world.servers[i], kBusy);
+    }
+    for (const uint16_t port : ports)
+        tries.world.reachable[port] = testing::Reachable::kNotAtOnce;
+    REQUIRE(tries.world.servers.size() == 10);
+    tries.world.send(tries.world.servers[9], kBusy);
+    CHECK(tries.client->take().starts_with("HTTP/1.1 502 "));
+    CHECK(tries.world.attempts.size() == 13);
+}
+
 TEST_CASE("after the last retry, or without another server, the answer passes") {
     SECTION("the last retry") {
         Tries tries(1, {8001, 8002, 8003});

@@ -26,8 +26,9 @@ bool Exchange::pick_server() {
 bool Exchange::next_server() {
     server_.reset();
     end_try(RequestOutcome::kNotReached);
+    if (tried_count_ == tried_.size()) return false;
     tried_[tried_count_++] = picked_;
-    return ++unreached_ < kUnreachedMax && tried_count_ < tried_.size() && pick_server();
+    return ++unreached_ < kUnreachedMax && pick_server();
 }
 
 std::unique_ptr<ServerConnection> Exchange::take_idle() {

@@ -112,7 +112,7 @@ void ForwardAuth::on_stream_ready() {
 
 bool ForwardAuth::pump(size_t& budget) {
     if (decided()) return true;
-    if (phase_ == Phase::kBody) return collect_body();
+    if (phase_ == Phase::kBody) return collect_body(budget);
     bool moved = send(budget);
     if (!decided()) moved = receive(budget) || moved;
     return moved;
@@ -120,7 +120,7 @@ bool ForwardAuth::pump(size_t& budget) {
 
 // --- The client's body, where the service wants to see it ----------------------------------------
 
-bool ForwardAuth::collect_body() {
+bool ForwardAuth::collect_body(size_t& budget) {
     Relay& up = client_.upload();
     bool moved = false;
     for (;;) {
@@ -145,35 +145,39 @@ bool ForwardAuth::collect_body() {
         if (filled.status != IoStatus::kOk) return moved;
         deadline_ = core_.now.mono + site_->snapshot->limits.progress_timeout;
         moved = true;
+        spend(budget, filled.bytes);
+        if (budget == 0) return true;
     }
 }
 
 bool ForwardAuth::take_body(Bytes raw) {
     using Result = wire::Http1ChunkedDecoder::Result;
-    std::string body;
     if (request_body_.kind == BodyKind::kLength) {
         if (raw.size() < request_body_.length) return false;
-        body = as_text(raw.first(request_body_.length));
+        body_ = as_text(raw.first(request_body_.length));
     } else {
-        wire::Http1ChunkedDecoder decoder;
+        // From where the last call stopped: or else a client that sends chunks of one byte, one by
+        // one, would have all of them taken apart again for each.
         for (bool more = true; more;) {
-            const wire::Http1ChunkedDecoder::Step step = decoder.next(raw);
-            raw = raw.subspan(step.consumed);
-            if (step.result == Result::kPayload) body += as_text(step.payload);
+            if (body_decoded_ == raw.size()) return false;
+            const wire::Http1ChunkedDecoder::Step step =
+                body_decoder_.next(raw.subspan(body_decoded_));
+            body_decoded_ += step.consumed;
+            if (step.result == Result::kPayload) body_ += as_text(step.payload);
             if (step.result == Result::kFault) {
                 core_.drops.add(DropReason::kHttpMalformed);
                 refuse(400, "the body's chunks are malformed");
                 return true;
             }
             more = step.result != Result::kEnd;
-            if (more && raw.empty()) return false;
         }
-        if (body.size() > *config_.forward_body) {
+        if (body_.size() > *config_.forward_body) {
             refuse(413, "the body is larger than the auth service takes");
             return true;
         }
     }
-    question_ += "Content-Length: " + std::to_string(body.size()) + "\r\n\r\n" + body;
+    question_ += "Content-Length: " + std::to_string(body_.size()) + "\r\n\r\n" + body_;
+    body_.clear();
     phase_ = Phase::kHead;
     deadline_ = core_.now.mono + config_.timeout;
     connect(false);

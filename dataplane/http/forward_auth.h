@@ -88,7 +88,7 @@ class ForwardAuth final : public Inquiry, public StreamHandler {
         kAnswer,  // its body
     };
 
-    bool collect_body();
+    bool collect_body(size_t& budget);
     // Nothing: it is not complete. Otherwise it was taken, or refused.
     bool take_body(Bytes raw);
     void complete_question(bool has_body);
@@ -120,6 +120,9 @@ class ForwardAuth final : public Inquiry, public StreamHandler {
     wire::Http1HeadScanner scanner_;
     wire::Http1ChunkedDecoder decoder_;
     BodyFraming request_body_;
+    wire::Http1ChunkedDecoder body_decoder_;
+    std::string body_;         // of the client's request, without its framing
+    size_t body_decoded_ = 0;  // of the client's bytes behind the head
     ResponseFraming framing_;
     size_t head_size_ = 0;    // of the client's request
     size_t body_wanted_ = 0;  // of the client's, framing included

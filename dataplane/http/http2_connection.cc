@@ -176,7 +176,6 @@ void Http2Connection::deliver(size_t& budget) {
         current_ = nullptr;
     }
     core_.http2.heads.clear();
-    if (stream_count_ == 0) idle_since_ = core_.now.mono;
 }
 
 void Http2Connection::start_stream(Http2Stream& stream) {
@@ -213,7 +212,9 @@ void Http2Connection::forget(Http2Stream& stream) {
 // and then have none (curl, for one). So the stream stays open for a while, with the window that it
 // has: the client ends it, or resets it when it has read the answer, or is told.
 void Http2Connection::leave_open(int32_t id) {
-    if (answered_.size() == kAnsweredMax) end_answered();
+    // Not before its answer has left libnghttp2, which would drop it. While the client takes
+    // nothing, there are no more than it may have streams, and it is not listened to for long.
+    if (answered_.size() >= kAnsweredMax && pump()) end_answered();
     answered_.push_back({id, core_.now.mono + ClientConnection::kLinger});
     set_timer();
 }
@@ -222,8 +223,7 @@ void Http2Connection::leave_open(int32_t id) {
 void Http2Connection::end_answered() {
     const int32_t id = answered_.front().id;
     answered_.erase(answered_.begin());
-    // Not before the answer has left libnghttp2, which would drop it.
-    if (nghttp2_session_get_stream_remote_close(session_, id) == 0 && pump())
+    if (nghttp2_session_get_stream_remote_close(session_, id) == 0)
         nghttp2_submit_rst_stream(session_, NGHTTP2_FLAG_NONE, id, NGHTTP2_NO_ERROR);
     mark_unsent();
 }
@@ -348,8 +348,14 @@ void Http2Connection::on_timer(Now now) {
         return run();
     }
     if (!answered_.empty() && answered_.front().until <= now.mono) {
-        while (!answered_.empty() && answered_.front().until <= now.mono)
+        const bool may_end = pump();
+        while (!answered_.empty() && answered_.front().until <= now.mono) {
+            if (!may_end) {
+                answered_.front().until = now.mono + ClientConnection::kLinger;
+                break;
+            }
             end_answered();
+        }
         return run();
     }
     const bool unread = output_waits() || !flushed_;

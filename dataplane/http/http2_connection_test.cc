@@ -542,6 +542,17 @@ TEST_CASE("time-outs of a connection", "[http2]") {
         CHECK(client.goaways[0].second == NGHTTP2_NO_ERROR);
         CHECK(client.far().end_received);
     }
+    SECTION("a client that only asks whether we are there") {
+        Http2Client client(world);
+        for (Duration each = limits.idle_timeout / 3; client.goaways.empty();) {
+            REQUIRE(client.pings_answered < 4);
+            client.ping();
+            client.pump();
+            world.pass(each);
+            client.pump();
+        }
+        CHECK(client.goaways[0].second == NGHTTP2_NO_ERROR);
+    }
     SECTION("a head that does not end") {
         Http2Client client(world);
         client.raw(http2_frame(NGHTTP2_HEADERS, 0, 1, std::string("\x82", 1)));

@@ -58,6 +58,7 @@ class Http2Stream final : public ByteStream {
     // The views below stay good until keep_input().
     void receive_head(Bytes head) { head_ = head; }
     void add_head(std::string_view head);  // behind those that wait; kept
+    size_t head_waits() const { return head_.size(); }
     void receive(Bytes data);
     void receive_trailers(std::string_view lines) { trailers_ = lines; }
     void end_input() { input_ended_ = true; }

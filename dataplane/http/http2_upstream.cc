@@ -38,7 +38,7 @@ std::unique_ptr<ByteStream> Http2Upstream::open(Core& core, Server& server) {
     Http2Upstream* refusing = nullptr;
     size_t refusing_count = 0;
     for (const auto& each : core.http2.upstreams) {
-        if (!each->takes_requests_for(server)) continue;
+        if (!each->takes_requests_for(server) || each->is_slow_to_stand(core.now)) continue;
         if (each->refuses(core.now)) {
             refusing = each.get();
             ++refusing_count;
@@ -54,6 +54,11 @@ std::unique_ptr<ByteStream> Http2Upstream::open(Core& core, Server& server) {
             std::make_unique<Http2Upstream>(core, std::move(below), server));
         found = core.http2.upstreams.back().get();
     }
+    // Until now it owed no answer, and its silence said nothing.
+    if (found->stream_count_ == 0) {
+        found->heard_at_ = core.now.mono;
+        found->asked_ = false;
+    }
     auto stream = std::make_unique<Http2Stream>(*found, 0);
     found->link(*stream);
     return stream;
@@ -63,6 +68,7 @@ Http2Upstream::Http2Upstream(Core& core, std::unique_ptr<ByteStream> stream, con
     : Http2Session(core, std::move(stream)),
       config_(server.config()),
       idle_timeout_(server.idle_timeout()),
+      begun_at_(core.now.mono),
       heard_at_(core.now.mono),
       idle_since_(core.now.mono) {
     below_->set_handler(this);
@@ -342,6 +348,14 @@ void Http2Upstream::receive_headers(const nghttp2_frame& frame) {
                                             : Http2Stream::BodyForm::kChunked;
         }
         head += "\r\n";
+        if (stream->head_waits() + head.size() >
+            kInterimHeadsMax * core_.head_limits.head_bytes_max + BufferPool::kHeadGrowth) {
+            nghttp2_submit_rst_stream(session_, NGHTTP2_FLAG_NONE, stream->id(),
+                                      NGHTTP2_ENHANCE_YOUR_CALM);
+            stream->cut();
+            post(*stream);
+            return;
+        }
         stream->add_head(head);
     }
     if (ended) stream->end_input();

@@ -47,6 +47,11 @@ class Http2Upstream final : public Http2Session {
     // get a connection for each request. Shorter, and the same request comes back to it; longer,
     // and a connection that is good again is not used.
     static constexpr Duration kRefusing = std::chrono::seconds(1);
+    // A connection that does not stand after so long gets no more requests: another one may have
+    // more luck. In one cluster connecting and a handshake take milliseconds.
+    static constexpr Duration kSlowToStand = std::chrono::seconds(1);
+    // Interim heads that wait for the client to take them, as bytes of heads that may be so large.
+    static constexpr size_t kInterimHeadsMax = 2;
 
   private:
     static int on_begin_headers(nghttp2_session*, const nghttp2_frame* frame, void* self);
@@ -64,6 +69,9 @@ class Http2Upstream final : public Http2Session {
     void on_timer(Now now) override;
     bool takes_requests_for(const Server& server) const;
     bool refuses(Now now) const { return now.mono < refuses_until_; }
+    bool is_slow_to_stand(Now now) const {
+        return !established_ && now.mono >= begun_at_ + kSlowToStand;
+    }
     void run();
     void receive();
     void deliver();
@@ -82,6 +90,7 @@ class Http2Upstream final : public Http2Session {
     bool leaving_ = false;      // it takes no new requests
     bool asked_ = false;        // whether it is still there
     Instant refuses_until_ = Instant::min();
+    Instant begun_at_;
     Instant heard_at_;
     Instant idle_since_;
 };

@@ -231,6 +231,62 @@ TEST_CASE("servers that fail", "[http2]") {
     }
 }
 
+TEST_CASE("the silence of a connection that owed nothing is not held against it", "[http2]") {
+    World world;
+    auto patient = snapshot();
+    patient->backends[0].idle_timeout = std::chrono::minutes(5);
+    world.apply(patient);
+    const auto client = world.client();
+    world.send(client, kGet);
+    Http2Server server(world, world.servers.at(0));
+    server.head(1, {{":status", "204"}, {"date", "d"}}, true);
+    CHECK(client->take().starts_with("HTTP/1.1 204 "));
+    for (int id = 3; id <= 7; id += 2) {
+        world.pass(3 * Http2Upstream::kSilence);
+        world.send(client, kGet);
+        world.pass(std::chrono::seconds(1));
+        server.pump();
+        REQUIRE(server.requests[id].ended);
+        server.head(id, {{":status", "204"}, {"date", "d"}}, true);
+        CHECK(client->take().starts_with("HTTP/1.1 204 "));
+    }
+    CHECK(world.servers.size() == 1);
+}
+
+TEST_CASE("nobody joins a connection that does not come to stand", "[http2]") {
+    World world;
+    world.apply(snapshot());
+    world.reachable[8001] = testing::Reachable::kSilent;
+    const auto first = world.client();
+    world.send(first, kGet);
+    const auto second = world.client();
+    world.send(second, kGet);
+    CHECK(world.attempts.size() == 1);
+    world.pass(Http2Upstream::kSlowToStand);
+    world.reachable[8001] = testing::Reachable::kYes;
+    const auto third = world.client();
+    world.send(third, kGet);
+    REQUIRE(world.servers.size() == 2);
+    Http2Server server(world, world.servers[1]);
+    server.head(1, {{":status", "204"}, {"date", "d"}}, true);
+    CHECK(third->received.starts_with("HTTP/1.1 204 "));
+}
+
+TEST_CASE("interim answers that nobody takes are bounded", "[http2]") {
+    World world;
+    world.apply(snapshot());
+    const auto client = world.client();
+    client->allow(0);
+    world.send(client, kGet);
+    Http2Server server(world, world.servers.at(0));
+    for (int i = 0; i < 300 && !server.requests[1].reset; ++i)
+        server.interim(1, {{":status", "103"}, {"link", std::string(1000, 'l')}});
+    REQUIRE(server.requests[1].reset);
+    client->allow(SIZE_MAX);
+    world.run();
+    CHECK_FALSE(client->received.empty());
+}
+
 const std::string kPost = "POST / HTTP/1.1\r\nHost: site.test\r\nContent-Length: 4\r\n\r\nbody";
 
 TEST_CASE("a request that the server did nothing about is asked again", "[http2]") {

@@ -1,5 +1,6 @@
 #include "dataplane/tls/client_contexts.h"
 
+#include <algorithm>
 #include <map>
 #include <utility>
 
@@ -18,9 +19,6 @@ struct ClientContexts::Impl {
         const std::shared_ptr<const contract::ServerTls>& tls) {
         const auto found = contexts.find(tls.get());
         if (found != contexts.end()) return found->second.context;
-        // Only we hold those that no snapshot has any more.
-        std::erase_if(contexts,
-                      [](const auto& entry) { return entry.second.tls.use_count() == 1; });
         const auto made = std::make_shared<ClientContext>(*tls, library, store_of(*tls));
         contexts.emplace(tls.get(), Entry{tls, made});
         return made;
@@ -49,6 +47,11 @@ ClientContexts::ClientContexts() : impl_(std::make_unique<Impl>()) {}
 ClientContexts::~ClientContexts() = default;
 
 void ClientContexts::prepare(std::span<const std::shared_ptr<const contract::ServerTls>> all) {
+    // Streams hold theirs. Whoever still has an older snapshot makes what it needs once more, and
+    // that goes with the next one.
+    std::erase_if(impl_->contexts, [all](const auto& entry) {
+        return std::ranges::find(all, entry.second.tls) == all.end();
+    });
     for (const auto& tls : all)
         impl_->context_of(tls);
 }

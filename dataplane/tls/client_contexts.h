@@ -1,7 +1,7 @@
 // The client side of TLS, towards servers: who they have to be, what we show them, and sessions
 // that make the next handshake cheap.
 //
-// A context is made when a ServerTls is first used and goes when nobody else holds that any more.
+// A context is made when a ServerTls is first used and goes when a snapshot comes without that.
 // It has a store of CAs of its own (the machine's are read into one store for all), our certificate
 // if there is one, and the last session with each place; so a session is never used where other CAs
 // or another name count. Nor is it after one of the certificates that it stands on has run out.
@@ -28,8 +28,8 @@ class ClientContexts {
     ClientContexts(const ClientContexts&) = delete;
     ClientContexts& operator=(const ClientContexts&) = delete;
 
-    // Makes the contexts of these now, so that no connection waits for that; of others when they
-    // are first used. What nobody else holds goes.
+    // Makes the contexts of these now, so that no connection waits for that, and forgets all
+    // others; one of those that is used again is made again.
     void prepare(std::span<const std::shared_ptr<const contract::ServerTls>> all);
 
     // TLS over `transport`, which need not be connected yet. The handshake runs inside: reads and

@@ -2,10 +2,13 @@
 // people's servers make of it is shown by the system tests.
 #include "dataplane/tls/client_contexts.h"
 
+#include <array>
 #include <catch2/catch.hpp>
 #include <chrono>
 #include <deque>
+#include <memory>
 #include <thread>
+#include <vector>
 
 #include "dataplane/tls/certificate.h"
 #include "dataplane/tls/contexts.h"
@@ -260,6 +263,22 @@ TEST_CASE("a session is taken up where nothing else counts than before") {
         auto strict = bench.believing();
         CHECK(bench.meet(strict) == Met::kFull);
     }
+}
+
+TEST_CASE("what no snapshot names any more is kept by nobody") {
+    // Two workers, who both hold what their snapshot has.
+    std::array<ClientContexts, 2> workers;
+    auto gone = std::make_shared<contract::ServerTls>();
+    const std::weak_ptr<const contract::ServerTls> watched = gone;
+    const auto stays = std::make_shared<contract::ServerTls>();
+    using All = std::vector<std::shared_ptr<const contract::ServerTls>>;
+    for (ClientContexts& worker : workers)
+        worker.prepare(All{gone, stays});
+    gone.reset();
+    CHECK_FALSE(watched.expired());
+    for (ClientContexts& worker : workers)
+        worker.prepare(All{stays});
+    CHECK(watched.expired());
 }
 
 TEST_CASE("a session does not outlive the server's certificate") {
