@@ -14,19 +14,6 @@ namespace sluice::http {
 
 namespace {
 
-std::string_view text(const uint8_t* bytes, size_t size) {
-    return as_text({bytes, size});
-}
-
-nghttp2_nv pair(std::string_view name, std::string_view value) {
-    // libnghttp2 copies both, and makes the name lower case as it does.
-    return {.name = const_cast<uint8_t*>(as_bytes(name).data()),
-            .value = const_cast<uint8_t*>(as_bytes(value).data()),
-            .namelen = name.size(),
-            .valuelen = value.size(),
-            .flags = NGHTTP2_NV_FLAG_NONE};
-}
-
 // What only means something on a connection of HTTP/1.1 (RFC 9113 section 8.2.2).
 bool is_about_connection(std::string_view name) {
     const HeaderName known = recognise(name).name;
@@ -156,8 +143,8 @@ int Http2Connection::on_header(nghttp2_session* session, const nghttp2_frame* fr
                                const uint8_t* name, size_t name_size, const uint8_t* value,
                                size_t value_size, uint8_t, void* self) {
     auto& connection = *static_cast<Http2Connection*>(self);
-    const std::string_view field = text(name, name_size);
-    const std::string_view content = text(value, value_size);
+    const std::string_view field = as_text({name, name_size});
+    const std::string_view content = as_text({value, value_size});
     bool good = true;
     if (!connection.receiving_trailers_) {
         good = connection.core_.http2.head.add(field, content);
@@ -169,16 +156,6 @@ int Http2Connection::on_header(nghttp2_session* session, const nghttp2_frame* fr
         if (good) lines.append(field).append(": ").append(content).append("\r\n");
     }
     if (good) return 0;
-    nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, frame->hd.stream_id,
-                              NGHTTP2_PROTOCOL_ERROR);
-    return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
-}
-
-// RFC 9113 section 8.2.1: the request is malformed. Left to itself, libnghttp2 would drop the field
-// and go on.
-int Http2Connection::on_invalid_header(nghttp2_session* session, const nghttp2_frame* frame,
-                                       const uint8_t*, size_t, const uint8_t*, size_t, uint8_t,
-                                       void*) {
     nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, frame->hd.stream_id,
                               NGHTTP2_PROTOCOL_ERROR);
     return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;

@@ -69,9 +69,6 @@ class Http2Connection final : public Http2Session {
     static int on_header(nghttp2_session*, const nghttp2_frame* frame, const uint8_t* name,
                          size_t name_size, const uint8_t* value, size_t value_size, uint8_t flags,
                          void* self);
-    static int on_invalid_header(nghttp2_session*, const nghttp2_frame* frame, const uint8_t* name,
-                                 size_t name_size, const uint8_t* value, size_t value_size,
-                                 uint8_t flags, void* self);
     static int on_begin_frame(nghttp2_session*, const nghttp2_frame_hd* header, void* self);
     static int on_frame(nghttp2_session*, const nghttp2_frame* frame, void* self);
     static int on_invalid_frame(nghttp2_session*, const nghttp2_frame* frame, int error,

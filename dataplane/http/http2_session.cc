@@ -149,6 +149,24 @@ bool Http2Session::end_turn_of_all(Core& core) {
     return shared.first_unsent != nullptr;
 }
 
+// RFC 9113 section 8.2.1: the message is malformed. Left to itself, libnghttp2 would drop the field
+// and go on.
+int Http2Session::on_invalid_header(nghttp2_session* session, const nghttp2_frame* frame,
+                                    const uint8_t*, size_t, const uint8_t*, size_t, uint8_t,
+                                    void*) {
+    nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, frame->hd.stream_id,
+                              NGHTTP2_PROTOCOL_ERROR);
+    return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
+}
+
+nghttp2_nv Http2Session::pair(std::string_view name, std::string_view value) {
+    return {.name = const_cast<uint8_t*>(as_bytes(name).data()),
+            .value = const_cast<uint8_t*>(as_bytes(value).data()),
+            .namelen = name.size(),
+            .valuelen = value.size(),
+            .flags = NGHTTP2_NV_FLAG_NONE};
+}
+
 // --- Streams ---------------------------------------------------------------------------------
 
 void Http2Session::link(Http2Stream& stream) {

@@ -20,6 +20,7 @@
 
 #include <memory>
 #include <string>
+#include <string_view>
 
 #include "dataplane/base/byte_stream.h"
 #include "dataplane/base/timer_wheel.h"
@@ -77,6 +78,11 @@ class Http2Session : public StreamHandler, public Timer {
                                   void* self);
     static int on_send_data(nghttp2_session* session, nghttp2_frame* frame, const uint8_t* header,
                             size_t size, nghttp2_data_source* source, void* self);
+    static int on_invalid_header(nghttp2_session* session, const nghttp2_frame* frame,
+                                 const uint8_t* name, size_t name_size, const uint8_t* value,
+                                 size_t value_size, uint8_t flags, void* self);
+    // libnghttp2 copies both, and makes the name lower case as it does.
+    static nghttp2_nv pair(std::string_view name, std::string_view value);
     static nghttp2_data_provider data_of(Http2Stream& stream);
     static void submit_trailers(nghttp2_session* session, const Http2Stream& stream);
 

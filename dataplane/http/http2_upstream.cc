@@ -12,18 +12,6 @@ namespace sluice::http {
 
 namespace {
 
-std::string_view text(const uint8_t* bytes, size_t size) {
-    return as_text({bytes, size});
-}
-
-nghttp2_nv pair(std::string_view name, std::string_view value) {
-    return {.name = const_cast<uint8_t*>(as_bytes(name).data()),
-            .value = const_cast<uint8_t*>(as_bytes(value).data()),
-            .namelen = name.size(),
-            .valuelen = value.size(),
-            .flags = NGHTTP2_NV_FLAG_NONE};
-}
-
 // Where it is and how it is recognised; what else the configuration says of a server may change
 // without a new connection.
 bool same_place(const contract::ServerConfig& a, const contract::ServerConfig& b) {
@@ -304,8 +292,8 @@ int Http2Upstream::on_header(nghttp2_session* session, const nghttp2_frame* fram
                              const uint8_t* name, size_t name_size, const uint8_t* value,
                              size_t value_size, uint8_t, void* self) {
     auto& upstream = *static_cast<Http2Upstream*>(self);
-    const std::string_view field = text(name, name_size);
-    const std::string_view content = text(value, value_size);
+    const std::string_view field = as_text({name, name_size});
+    const std::string_view content = as_text({value, value_size});
     const size_t size = field.size() + content.size() + 4;
     bool good = size <= upstream.size_left_ && wire::is_http1_field_value(content);
     if (good && field == ":status") {
@@ -317,14 +305,6 @@ int Http2Upstream::on_header(nghttp2_session* session, const nghttp2_frame* fram
         upstream.fields_.append(field).append(": ").append(content).append("\r\n");
     }
     if (good) return 0;
-    nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, frame->hd.stream_id,
-                              NGHTTP2_PROTOCOL_ERROR);
-    return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
-}
-
-int Http2Upstream::on_invalid_header(nghttp2_session* session, const nghttp2_frame* frame,
-                                     const uint8_t*, size_t, const uint8_t*, size_t, uint8_t,
-                                     void*) {
     nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, frame->hd.stream_id,
                               NGHTTP2_PROTOCOL_ERROR);
     return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;

@@ -58,9 +58,6 @@ class Http2Upstream final : public Http2Session {
     static int on_header(nghttp2_session*, const nghttp2_frame* frame, const uint8_t* name,
                          size_t name_size, const uint8_t* value, size_t value_size, uint8_t flags,
                          void* self);
-    static int on_invalid_header(nghttp2_session*, const nghttp2_frame* frame, const uint8_t* name,
-                                 size_t name_size, const uint8_t* value, size_t value_size,
-                                 uint8_t flags, void* self);
     static int on_frame(nghttp2_session*, const nghttp2_frame* frame, void* self);
     static int on_data(nghttp2_session*, uint8_t flags, int32_t id, const uint8_t* data,
                        size_t size, void* self);
