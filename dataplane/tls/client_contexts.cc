@@ -1,6 +1,5 @@
 #include "dataplane/tls/client_contexts.h"
 
-#include <algorithm>
 #include <map>
 #include <utility>
 
@@ -49,11 +48,11 @@ ClientContexts::~ClientContexts() = default;
 void ClientContexts::prepare(std::span<const std::shared_ptr<const contract::ServerTls>> all) {
     // Streams hold theirs. Whoever still has an older snapshot makes what it needs once more, and
     // that goes with the next one.
-    std::erase_if(impl_->contexts, [all](const auto& entry) {
-        return std::ranges::find(all, entry.second.tls) == all.end();
-    });
-    for (const auto& tls : all)
+    auto before = std::exchange(impl_->contexts, {});
+    for (const auto& tls : all) {
+        impl_->contexts.insert(before.extract(tls.get()));
         impl_->context_of(tls);
+    }
 }
 
 std::unique_ptr<ByteStream> ClientContexts::connect(
