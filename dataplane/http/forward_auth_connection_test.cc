@@ -11,28 +11,16 @@ namespace {
 using testing::FarEnd;
 using testing::World;
 
-constexpr uint16_t kAuthPort = 4180;
+constexpr uint16_t kAuthPort = World::kAuthPort;
 const std::string kYes = "HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n";
 const std::string kNo = "HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\n";
 const std::string kGet = "GET / HTTP/1.1\r\nHost: site.test\r\n\r\n";
 
 struct Guarded {
     explicit Guarded(bool preserve_method) {
-        auto snapshot = World::snapshot();
-        contract::BackendConfig auth;
-        auth.name = "auth";
-        auth.servers.push_back(World::server_at(kAuthPort));
-        snapshot->backends.push_back(auth);
-        contract::ForwardAuthConfig config;
-        config.name = "oauth";
-        config.backend = 1;
-        config.authority = "auth.test:4180";
-        config.path = "/auth";
-        config.forward_body = 1000;
-        config.preserve_method = preserve_method;
-        snapshot->forward_auths.push_back(config);
-        snapshot->routes[0].auth = contract::AuthMode::kTailscaleBypass;
-        snapshot->routes[0].forward_auth = 0;
+        const auto snapshot = World::guarded_snapshot();
+        snapshot->forward_auths[0].forward_body = 1000;
+        snapshot->forward_auths[0].preserve_method = preserve_method;
         world.apply(snapshot);
         client = world.client();
     }

@@ -12,24 +12,13 @@ using testing::FarEnd;
 using testing::Reachable;
 using testing::World;
 
-constexpr uint16_t kAuthPort = 4180;
+constexpr uint16_t kAuthPort = World::kAuthPort;
 
 // "site.test" is behind an auth service on port 4180; its servers are on 8001.
 std::shared_ptr<contract::Snapshot> guarded() {
-    auto snapshot = World::snapshot();
-    contract::BackendConfig auth;
-    auth.name = "auth";
-    auth.servers.push_back(World::server_at(kAuthPort));
-    snapshot->backends.push_back(auth);
-    contract::ForwardAuthConfig config;
-    config.name = "oauth";
-    config.backend = 1;
-    config.authority = "auth.test:4180";
-    config.path = "/oauth2/auth?x=y";
-    config.response_headers = {"x-auth-request-user", "x-auth-request-email"};
-    snapshot->forward_auths.push_back(config);
-    snapshot->routes[0].auth = contract::AuthMode::kTailscaleBypass;
-    snapshot->routes[0].forward_auth = 0;
+    auto snapshot = World::guarded_snapshot();
+    snapshot->forward_auths[0].path = "/oauth2/auth?x=y";
+    snapshot->forward_auths[0].response_headers = {"x-auth-request-user", "x-auth-request-email"};
     return snapshot;
 }
 

@@ -12,11 +12,10 @@
 #include <vector>
 
 #include "dataplane/base/check.h"
+#include "dataplane/http/testing/http2_message.h"
 #include "dataplane/http/testing/world.h"
 
 namespace sluice::http::testing {
-
-using Http2Fields = std::vector<std::pair<std::string, std::string>>;
 
 // A frame made by hand (RFC 9113 section 4.1).
 inline std::string http2_frame(uint8_t type, uint8_t flags, uint32_t stream,
@@ -43,11 +42,7 @@ struct Http2Answer {
     bool final_seen = false;        // the head that is not informational came
     std::optional<uint32_t> reset;  // error code
 
-    std::string value(const std::string& name) const {
-        for (const auto& [field, value] : head)
-            if (field == name) return value;
-        return "";
-    }
+    std::string value(const std::string& name) const { return value_in(head, name); }
     std::string status() const { return value(":status"); }
 };
 
@@ -83,7 +78,7 @@ class Http2Client {
 
     // Begins a request; `ended`: it has no body.
     int32_t request(const Http2Fields& fields, bool ended = true) {
-        const std::vector<nghttp2_nv> block = made_of(fields);
+        const std::vector<nghttp2_nv> block = block_of(fields);
         nghttp2_data_provider data{{}, on_wanted};
         const int32_t id = nghttp2_submit_request(session_, nullptr, block.data(), block.size(),
                                                   ended ? nullptr : &data, nullptr);
@@ -92,14 +87,14 @@ class Http2Client {
         return id;
     }
     void body(int32_t id, std::string_view bytes, bool ended = false) {
-        Upload& upload = uploads_[id];
+        Http2Outgoing& upload = uploads_[id];
         upload.bytes += bytes;
         upload.ended = ended;
         nghttp2_session_resume_data(session_, id);
         pump();
     }
     void trailers(int32_t id, const Http2Fields& fields) {
-        Upload& upload = uploads_[id];
+        Http2Outgoing& upload = uploads_[id];
         upload.ended = true;
         upload.trailers = fields;
         nghttp2_session_resume_data(session_, id);
@@ -147,21 +142,6 @@ class Http2Client {
     size_t frames_of_data = 0;
 
   private:
-    struct Upload {
-        std::string bytes;
-        size_t sent = 0;
-        bool ended = false;
-        Http2Fields trailers;
-    };
-
-    static std::vector<nghttp2_nv> made_of(const Http2Fields& fields) {
-        std::vector<nghttp2_nv> block;
-        for (const auto& [name, value] : fields)
-            block.push_back({const_cast<uint8_t*>(as_bytes(name).data()),
-                             const_cast<uint8_t*>(as_bytes(value).data()), name.size(),
-                             value.size(), 0});
-        return block;
-    }
     bool receive() {
         const std::string bytes = far_->take();
         if (bytes.empty()) return false;
@@ -172,21 +152,7 @@ class Http2Client {
     }
     static ssize_t on_wanted(nghttp2_session* session, int32_t id, uint8_t* into, size_t size,
                              uint32_t* flags, nghttp2_data_source*, void* self) {
-        Upload& upload = static_cast<Http2Client*>(self)->uploads_[id];
-        const size_t part = std::min(size, upload.bytes.size() - upload.sent);
-        std::copy_n(upload.bytes.begin() + static_cast<ptrdiff_t>(upload.sent), part, into);
-        upload.sent += part;
-        if (upload.sent == upload.bytes.size() && upload.ended) {
-            *flags |= NGHTTP2_DATA_FLAG_EOF;
-            if (!upload.trailers.empty()) {
-                *flags |= NGHTTP2_DATA_FLAG_NO_END_STREAM;
-                const auto block = made_of(upload.trailers);
-                nghttp2_submit_trailer(session, id, block.data(), block.size());
-            }
-        } else if (part == 0) {
-            return NGHTTP2_ERR_DEFERRED;
-        }
-        return static_cast<ssize_t>(part);
+        return static_cast<Http2Client*>(self)->uploads_[id].give(session, id, into, size, flags);
     }
     static int on_header(nghttp2_session*, const nghttp2_frame* frame, const uint8_t* name,
                          size_t name_size, const uint8_t* value, size_t value_size, uint8_t,
@@ -243,7 +209,7 @@ class Http2Client {
     World& world_;
     std::shared_ptr<FarEnd> far_;
     nghttp2_session* session_ = nullptr;
-    std::map<int32_t, Upload> uploads_;
+    std::map<int32_t, Http2Outgoing> uploads_;
     std::map<int32_t, size_t> unconsumed_;
 };
 

@@ -11,7 +11,8 @@
 #include <vector>
 
 #include "dataplane/base/check.h"
-#include "dataplane/http/testing/http2_client.h"
+#include "dataplane/http/testing/http2_message.h"
+#include "dataplane/http/testing/world.h"
 
 namespace sluice::http::testing {
 
@@ -22,11 +23,7 @@ struct Http2Request {
     bool ended = false;
     bool reset = false;
 
-    std::string value(const std::string& name) const {
-        for (const auto& [field, value] : head)
-            if (field == name) return value;
-        return "";
-    }
+    std::string value(const std::string& name) const { return value_in(head, name); }
 };
 
 class Http2Server {
@@ -50,19 +47,19 @@ class Http2Server {
     Http2Server& operator=(const Http2Server&) = delete;
 
     void head(int32_t id, const Http2Fields& fields, bool ended = false) {
-        const auto block = made_of(fields);
+        const auto block = block_of(fields);
         nghttp2_data_provider data{{}, on_wanted};
         nghttp2_submit_response(session_, id, block.data(), block.size(), ended ? nullptr : &data);
         pump();
     }
     void interim(int32_t id, const Http2Fields& fields) {
-        const auto block = made_of(fields);
+        const auto block = block_of(fields);
         nghttp2_submit_headers(session_, 0, id, nullptr, block.data(), block.size(), nullptr);
         pump();
     }
     void body(int32_t id, std::string_view bytes, bool ended = false,
               const Http2Fields& trailers = {}) {
-        Answer& answer = answers_[id];
+        Http2Outgoing& answer = answers_[id];
         answer.bytes += bytes;
         answer.ended = ended;
         answer.trailers = trailers;
@@ -94,37 +91,9 @@ class Http2Server {
     std::map<int32_t, Http2Request> requests;
 
   private:
-    struct Answer {
-        std::string bytes;
-        size_t sent = 0;
-        bool ended = false;
-        Http2Fields trailers;
-    };
-    static std::vector<nghttp2_nv> made_of(const Http2Fields& fields) {
-        std::vector<nghttp2_nv> block;
-        for (const auto& [name, value] : fields)
-            block.push_back({const_cast<uint8_t*>(as_bytes(name).data()),
-                             const_cast<uint8_t*>(as_bytes(value).data()), name.size(),
-                             value.size(), 0});
-        return block;
-    }
     static ssize_t on_wanted(nghttp2_session* session, int32_t id, uint8_t* into, size_t size,
                              uint32_t* flags, nghttp2_data_source*, void* self) {
-        Answer& answer = static_cast<Http2Server*>(self)->answers_[id];
-        const size_t part = std::min(size, answer.bytes.size() - answer.sent);
-        std::copy_n(answer.bytes.begin() + static_cast<ptrdiff_t>(answer.sent), part, into);
-        answer.sent += part;
-        if (answer.sent == answer.bytes.size() && answer.ended) {
-            *flags |= NGHTTP2_DATA_FLAG_EOF;
-            if (!answer.trailers.empty()) {
-                *flags |= NGHTTP2_DATA_FLAG_NO_END_STREAM;
-                const auto block = made_of(answer.trailers);
-                nghttp2_submit_trailer(session, id, block.data(), block.size());
-            }
-        } else if (part == 0) {
-            return NGHTTP2_ERR_DEFERRED;
-        }
-        return static_cast<ssize_t>(part);
+        return static_cast<Http2Server*>(self)->answers_[id].give(session, id, into, size, flags);
     }
     static int on_header(nghttp2_session*, const nghttp2_frame* frame, const uint8_t* name,
                          size_t name_size, const uint8_t* value, size_t value_size, uint8_t,
@@ -152,7 +121,7 @@ class Http2Server {
     World& world_;
     std::shared_ptr<FarEnd> far_;
     nghttp2_session* session_ = nullptr;
-    std::map<int32_t, Answer> answers_;
+    std::map<int32_t, Http2Outgoing> answers_;
 };
 
 }  // namespace sluice::http::testing

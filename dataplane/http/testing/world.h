@@ -35,6 +35,24 @@ class World final : public Connector, public PeerDirectory {
         made->routes.push_back(route);
         return made;
     }
+    // The same, behind an auth service that is asked at kAuthPort.
+    static constexpr uint16_t kAuthPort = 4180;
+    static std::shared_ptr<contract::Snapshot> guarded_snapshot() {
+        auto made = snapshot();
+        contract::BackendConfig auth;
+        auth.name = "auth";
+        auth.servers.push_back(server_at(kAuthPort));
+        made->backends.push_back(auth);
+        contract::ForwardAuthConfig config;
+        config.name = "oauth";
+        config.backend = 1;
+        config.authority = "auth.test:4180";
+        config.path = "/auth";
+        made->forward_auths.push_back(config);
+        made->routes[0].auth = contract::AuthMode::kTailscaleBypass;
+        made->routes[0].forward_auth = 0;
+        return made;
+    }
     static contract::ServerConfig server_at(uint16_t port) {
         contract::ServerConfig server;
         server.address = *Endpoint::parse("192.0.2.1:" + std::to_string(port));
