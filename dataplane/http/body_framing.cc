@@ -88,6 +88,10 @@ class Collector {
 
 }  // namespace
 
+bool is_odd_with_body(std::string_view method) {
+    return method == "GET" || method == "HEAD" || method == "DELETE";
+}
+
 std::expected<RequestFraming, Http1Fault> frame_request(const wire::Http1RequestHead& head) {
     Collector collector(head.minor_version);
     RequestFraming framing;

@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <expected>
 #include <span>
+#include <string_view>
 
 #include "dataplane/wire/http1_message.h"
 
@@ -34,6 +35,10 @@ struct RequestFraming {
     bool expects_continue = false;  // the client may wait for our word before it sends the body
 };
 std::expected<RequestFraming, wire::Http1Fault> frame_request(const wire::Http1RequestHead& head);
+
+// Such a method gives a body no meaning (RFC 9110 section 9.3.1), so a server may not know that
+// there is one and take it for the next request.
+bool is_odd_with_body(std::string_view method);
 
 struct ResponseFraming {
     BodyFraming body;

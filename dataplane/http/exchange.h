@@ -121,12 +121,13 @@ class Exchange final : public StreamHandler {
     bool pick_server();
     bool next_server();
     void connect(bool fresh);
-    std::unique_ptr<ServerConnection> take_idle();
     void server_failed();
     void server_misbehaved();
     void give_up(uint16_t status, std::string_view sentence);
     bool may_repeat() const;
     void repeat();
+    void ask_again(bool fresh);
+    std::shared_ptr<Server> other_server();
     // By what the client asked the server's connection is good for nothing else afterwards.
     bool wastes_server() const { return wants_websocket_ || odd_body_; }
     bool send_elsewhere();

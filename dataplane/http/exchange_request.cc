@@ -47,7 +47,7 @@ void Exchange::begin(Bytes head) {
     accepts_trailers_ = !client_old_ && accepts_trailers(*request);
     wants_websocket_ = asks_for_websocket(*request, framing->body);
     const bool has_body = framing->body.kind == BodyKind::kChunked || framing->body.length > 0;
-    odd_body_ = has_body && (request->method == "GET" || to_head_ || request->method == "DELETE");
+    odd_body_ = has_body && is_odd_with_body(request->method);
     request_body_ = framing->body;
     head_size_ = static_cast<uint32_t>(head.size());
     if (core_.access_log != nullptr) {

@@ -31,18 +31,11 @@ bool Exchange::next_server() {
     return ++unreached_ < kUnreachedMax && pick_server();
 }
 
-std::unique_ptr<ServerConnection> Exchange::take_idle() {
-    for (;;) {
-        auto connection = picked_->take_idle();
-        // A request that cannot be repeated looks first whether the server has just hung up. One
-        // that can finds out by itself, and saves the look.
-        if (connection == nullptr || idempotent_ || connection->is_silent()) return connection;
-    }
-}
-
 void Exchange::connect(bool fresh) {
     for (;;) {
-        if (!fresh) server_ = take_idle();
+        // A request that cannot be repeated looks first whether the server has just hung up. One
+        // that can finds out by itself, and saves the look.
+        if (!fresh) server_ = picked_->take_idle(!idempotent_);
         begin_try();
         if (server_ == nullptr) {
             if (auto stream = core_.upstream.open(*picked_))
@@ -75,9 +68,21 @@ void Exchange::repeat() {
     end_server();
     repeated_ = true;
     down_.skip_raw(down_.raw().size());
+    ask_again(true);
+}
+
+// Precondition: the whole request can be sent again.
+void Exchange::ask_again(bool fresh) {
     scanner_.reset();
     client_.upload().rewind();
-    connect(true);
+    connect(fresh);
+}
+
+// One that was neither tried nor picked; null: there is none, or too many were tried.
+std::shared_ptr<Server> Exchange::other_server() {
+    if (tried_count_ == tried_.size()) return nullptr;
+    tried_[tried_count_] = picked_;
+    return backend_->pick(std::span(tried_).first(tried_count_ + 1), core_.now);
 }
 
 // The server has said that it did nothing of the request: another one is asked, or the same over
@@ -86,34 +91,27 @@ bool Exchange::send_elsewhere() {
     if (!server_->stream().unprocessed() || !down_.raw().empty() || interim_count_ > 0 ||
         !client_.upload().can_rewind() || ++refused_ >= kRefusedMax)
         return false;
-    std::shared_ptr<Server> other;
-    if (tried_count_ < tried_.size()) {
-        tried_[tried_count_] = picked_;
-        other = backend_->pick(std::span(tried_).first(tried_count_ + 1), core_.now);
-    }
+    auto other = other_server();
     if (other == nullptr && picked_->retired()) return false;
     end_server();
     if (other != nullptr) {
         ++tried_count_;
         picked_ = std::move(other);
     }
-    scanner_.reset();
-    client_.upload().rewind();
-    connect(false);
+    ask_again(false);
     return true;
 }
 
 // Something that another server may do better, if the request can be sent to it as a whole.
 bool Exchange::may_retry() const {
     return route_ != nullptr && retried_ < route_->retries && idempotent_ && interim_count_ == 0 &&
-           tried_count_ < tried_.size() && client_.upload().can_rewind();
+           client_.upload().can_rewind();
 }
 
 // `status`: of an answer that is passed over; 0: the connection broke. False: there is no other
 // server, and nothing has changed.
 bool Exchange::retry(uint16_t status) {
-    tried_[tried_count_] = picked_;
-    auto other = backend_->pick(std::span(tried_).first(tried_count_ + 1), core_.now);
+    auto other = other_server();
     if (other == nullptr) return false;
     ++tried_count_;
     ++retried_;
@@ -121,9 +119,7 @@ bool Exchange::retry(uint16_t status) {
     if (status != 0) end_try(RequestOutcome::kAnswered, status);
     release_server();
     picked_ = std::move(other);
-    scanner_.reset();
-    client_.upload().rewind();
-    connect(false);
+    ask_again(false);
     return true;
 }
 

@@ -92,8 +92,7 @@ std::optional<ForwardAuth::Refusal> ForwardAuth::ask(const wire::Http1RequestHea
     if (body.kind == BodyKind::kLength && wanted > std::min<uint64_t>(*config_.forward_body, room))
         return Refusal{413, "the body is larger than the auth service takes"};
     body_wanted_ = std::min<uint64_t>(wanted, room);
-    meaningless_body_ =
-        !config_.preserve_method || head.method == "GET" || to_head_ || head.method == "DELETE";
+    meaningless_body_ = !config_.preserve_method || is_odd_with_body(head.method);
     phase_ = Phase::kBody;
     deadline_ = core_.now.mono + site_->snapshot->limits.progress_timeout;
     return std::nullopt;
@@ -192,15 +191,6 @@ bool ForwardAuth::pick_server() {
     return picked_ != nullptr;
 }
 
-// One that has said something unasked would answer this question with it, and who passes must not
-// depend on that.
-std::unique_ptr<ServerConnection> ForwardAuth::take_idle() {
-    for (;;) {
-        auto connection = picked_->take_idle();
-        if (connection == nullptr || connection->is_silent()) return connection;
-    }
-}
-
 void ForwardAuth::connect(bool fresh) {
     server_.reset();
     sent_ = 0;
@@ -209,7 +199,9 @@ void ForwardAuth::connect(bool fresh) {
     while (fresh || pick_server()) {
         trying_ = true;
         picked_->request_began();
-        if (!fresh) server_ = take_idle();
+        // One that has said something unasked would answer this question with it, and who passes
+        // must not depend on that.
+        if (!fresh) server_ = picked_->take_idle(true);
         if (server_ == nullptr) {
             if (auto stream = core_.upstream.open(*picked_))
                 server_ = std::make_unique<ServerConnection>(*picked_, std::move(stream));

@@ -94,7 +94,6 @@ class ForwardAuth final : public Inquiry, public StreamHandler {
     void complete_question(bool has_body);
     void connect(bool fresh);
     bool pick_server();
-    std::unique_ptr<ServerConnection> take_idle();
     bool send(size_t& budget);
     bool receive(size_t& budget);
     void take_head(Bytes head);

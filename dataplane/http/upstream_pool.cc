@@ -37,15 +37,17 @@ Server::~Server() {
     retire();
 }
 
-std::unique_ptr<ServerConnection> Server::take_idle() {
-    if (idle_.empty()) return nullptr;
-    auto connection = std::move(idle_.back());
-    idle_.pop_back();
-    --pool_.idle_;
-    connection->cancel();
-    connection->stream_->set_handler(nullptr);
-    connection->reused_ = true;
-    return connection;
+std::unique_ptr<ServerConnection> Server::take_idle(bool looked_at) {
+    while (!idle_.empty()) {
+        auto connection = std::move(idle_.back());
+        idle_.pop_back();
+        --pool_.idle_;
+        connection->cancel();
+        connection->stream_->set_handler(nullptr);
+        connection->reused_ = true;
+        if (!looked_at || connection->is_silent()) return connection;
+    }
+    return nullptr;
 }
 
 void Server::give_back(std::unique_ptr<ServerConnection> connection, Now now) {

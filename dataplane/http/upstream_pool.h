@@ -81,8 +81,9 @@ class Server {
     // Why a connection failed last, as its stream said; empty: none did, or nothing was said.
     const std::string& last_failure() const { return last_failure_; }
 
-    // A connection that waits, or null. The caller sets its handler.
-    std::unique_ptr<ServerConnection> take_idle();
+    // A connection that waits, or null. The caller sets its handler. `looked_at`: one of which is
+    // known at this moment that the server has neither hung up nor said anything unasked.
+    std::unique_ptr<ServerConnection> take_idle(bool looked_at);
     // For the next request. Precondition: the stream was read until kWouldBlock.
     void give_back(std::unique_ptr<ServerConnection> connection, Now now);
 
