@@ -5,10 +5,9 @@ accepted. What is wrong never reaches a server; a connection that goes on has to
 stream on another connection does not notice.
 """
 
-import ssl
 
 import test_http1_conformance
-from harness.case import PORT, PUBLIC
+from harness.case import PUBLIC
 from harness.http2 import PREFACE, Http2Client, settings
 from harness.network import Topology
 from http2_cases import CASES, CONNECTION, FINE, STREAM, UNSEEN, Case, headers
@@ -79,14 +78,7 @@ class Http2Requests(test_http1_conformance.ConformanceTest):
                 client.read_until_over(CASE)
 
     def open(self) -> Http2Client:
-        context = ssl.create_default_context(cafile=self.authority.certificate)
-        context.set_alpn_protocols(["h2", "http/1.1"])
-        plain = self.topology.neighbour.connect(Topology.NODE, PORT, seconds=30)
-        try:
-            connection = context.wrap_socket(plain, server_hostname=PUBLIC)
-        except BaseException:
-            plain.close()
-            raise
+        connection = self.site(self.topology.neighbour, Topology.NODE).tls(PUBLIC, alpn=["h2", "http/1.1"], seconds=30)
         self.addCleanup(connection.close)
         self.assertEqual(connection.selected_alpn_protocol(), "h2")
         return Http2Client(connection)

@@ -246,14 +246,7 @@ class HttpAttacks(test_http1_conformance.ConformanceTest):
         client.close()
 
     def open_http2(self) -> Http2Client:
-        context = ssl.create_default_context(cafile=self.authority.certificate)
-        context.set_alpn_protocols(["h2"])
-        plain = self.topology.neighbour.connect(Topology.NODE, PORT, seconds=60)
-        try:
-            connection = context.wrap_socket(plain, server_hostname=PUBLIC)
-        except BaseException:
-            plain.close()
-            raise
+        connection = self.site(self.topology.neighbour, Topology.NODE).tls(PUBLIC, alpn=["h2"], seconds=60)
         self.addCleanup(connection.close)
         return Http2Client(connection)
 
