@@ -67,10 +67,11 @@ class Resolver {
   private:
     struct Channel;
     struct Name {
-        uint64_t number = 0;                // of the lookup that is under way; 0: none
-        std::vector<IpAddress> found;       // while the other family is asked for by itself
-        Duration pause{};                   // after that, until the next lookup
-        std::optional<Instant> half_since;  // since when one family cannot be looked up
+        uint64_t number = 0;           // of the lookup that is under way; 0: none
+        std::vector<IpAddress> found;  // while the other family is asked for by itself
+        Duration pause{};              // after that, until the next lookup
+        // While one family cannot be looked up: when the TTL of what was known of it ran out.
+        std::optional<Instant> half_since;
         uint32_t failures = 0;
         ControlLoop::TimerId timer = 0;
     };
